@@ -1,0 +1,101 @@
+"""An image with its place in the patient: `Volume(array, grid)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decaseg.geometry import Float3, Int3, float3, int3
+
+IDENTITY = np.eye(4)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where a volume's voxels lie, as its file says, so that what is written back says the same.
+
+    `affine` is 4x4 and maps voxel indices (x, y, z) to millimetres in RAS+ space, whatever unit the file used.
+    `qform`, `sform`, their codes and `xyzt_units` are the file's own, kept only to be written back unchanged.
+    """
+
+    shape: Int3
+    affine: NDArray[np.float64]
+    sform: NDArray[np.float64] | None = None
+    sform_code: int = 2
+    qform: NDArray[np.float64] | None = None
+    qform_code: int = 1
+    xyzt_units: int = 2
+    pixdim: tuple[float, ...] = ()
+
+    @property
+    def spacing_mm(self) -> Float3:
+        """Length of one voxel step along each array axis, in millimetres."""
+        return float3(np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)))
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    @property
+    def orientation(self) -> str:
+        """The anatomical direction each array axis points to, for example `RAS`."""
+        return "".join("LR PA IS".split()[axis][sign > 0] for axis, sign in self.axes)
+
+    @property
+    def axes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """For each array axis: the world axis (0 right, 1 anterior, 2 superior) nearest to it, and +1 or -1.
+
+        Each world axis is given away once, the clearest first, so that oblique scans get a proper permutation.
+        """
+        cosines = self.affine[:3, :3] / np.maximum(np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)), 1e-12)
+        free = np.abs(cosines)
+        found: list[tuple[int, int]] = [(0, 1)] * 3
+        for _ in range(3):
+            world, axis = np.unravel_index(np.argmax(free), free.shape)
+            found[int(axis)] = int(world), 1 if cosines[world, axis] >= 0 else -1
+            free[world, :] = -1
+            free[:, axis] = -1
+        return found[0], found[1], found[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A (C, X, Y, Z) array and the grid it lies on. Label maps have C = 1."""
+
+    array: NDArray
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 4 or self.array.shape[1:] != self.grid.shape:
+            raise ValueError(f"a volume is (C, X, Y, Z) on its grid {self.grid.shape}, not {self.array.shape}")
+
+    @classmethod
+    def of(cls, array: NDArray, affine: NDArray | None = None) -> Volume:
+        """A volume of a new grid: (X, Y, Z) or (C, X, Y, Z) array and a 4x4 affine in millimetres (default: 1 mm)."""
+        array = array[None] if array.ndim == 3 else array
+        affine = np.asarray(IDENTITY if affine is None else affine, dtype=np.float64)
+        return cls(array, Grid(int3(array.shape[1:]), affine, sform=affine, qform=affine))
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        return self.grid.affine
+
+    @property
+    def shape(self) -> Int3:
+        """The spatial shape (X, Y, Z)."""
+        return self.grid.shape
+
+    @property
+    def spacing_mm(self) -> Float3:
+        return self.grid.spacing_mm
+
+    @property
+    def orientation(self) -> str:
+        return self.grid.orientation
+
+    def with_array(self, array: NDArray) -> Volume:
+        """Another array, (X, Y, Z) or (C, X, Y, Z), on the same grid."""
+        return replace(self, array=array[None] if array.ndim == 3 else array)
