@@ -1,0 +1,122 @@
+"""Writes one case as a GIF that scrolls through its axial slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from decaseg.geometry import Box, bounding_box
+from decaseg.reporting.extras import need
+from decaseg.reporting.overlay import Layers, blank, draw_legend, lay, letter_edges, scale_bar
+from decaseg.reporting.paint import INK, QUIET, shortened, write_words
+from decaseg.reporting.planes import AXIAL, body_box, make_scene
+from decaseg.storage.files import replacing
+from decaseg.volume import Volume
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_BYTES = 3_000_000
+MOST_FRAMES = 64
+FRAME_MS, PAUSE_MS = 90, 700
+COLOURS = 96  # enough that greys show no bands at this size; every doubling costs a fifth more bytes
+
+
+def draw_animation(
+    path: Path,
+    image: Volume,
+    prediction: Volume,
+    truth: Volume | None,
+    names: Mapping[int, str],
+    caption: str,
+    channel: int = 0,
+    side: int = 480,
+) -> None:
+    """Writes a GIF below 3 MB that scrolls from foot to head through the structures and pauses at both ends.
+
+    Arguments and colours as in `draw_overlay`; `side` is the picture's longer edge in pixels, made smaller until
+    the file fits. Slices beyond MOST_FRAMES are skipped evenly.
+    """
+    labels = tuple(value for value in names if 0 < value < 256)
+    layers = lay(make_scene(image, prediction, truth, labels, channel), names)
+    layers = layers.cropped(_scrolled(layers))
+    while True:
+        frames = _frames(layers, caption, side)
+        with replacing(path) as temporary:
+            _save(temporary, frames)
+            size = temporary.stat().st_size
+            if size < MAX_BYTES or side <= 160:
+                return
+            # Bytes grow with the area: aim a tenth below the limit.
+            side = max(160, min(side - 16, int(side * (0.9 * MAX_BYTES / size) ** 0.5)))
+
+
+def _scrolled(layers: Layers) -> Box:
+    """The body in the plane; along the body, the structures and an eighth more at both ends."""
+    body = body_box(layers.scene)
+    found = bounding_box(layers.scene.found)
+    if found is None:
+        return body
+    more = max(2, found.shape[2] // 8)
+    low, high = max(body.start[2], found.start[2] - more), min(body.stop[2], found.stop[2] + more)
+    return Box((body.start[0], body.start[1], low), (body.stop[0], body.stop[1], high))
+
+
+def _frames(layers: Layers, caption: str, side: int) -> list[Image]:
+    scene = layers.scene
+    extent = [n * s for n, s in zip(scene.shape, scene.spacing_mm, strict=True)]
+    scale = side / max(extent[0], extent[1])
+    size = (max(1, round(extent[0] * scale)), max(1, round(extent[1] * scale)))
+    width = max(size[0], 280)
+    backdrop, draw = blank(width, size[1] + 200)
+    title, _, small = caption.strip().partition("\n")
+    write_words(draw, (14, 32), shortened(draw, title, 22, width - 28), 22)
+    y = 32
+    if small:
+        y += 22
+        write_words(draw, (14, y), shortened(draw, small, 14, width - 28), 14, QUIET)
+    top = draw_legend(draw, layers.legend, (14, y + 26), width - 28, 13) + 14
+    bar = top + size[1] + 12
+    draw.rectangle((0, top, width, top + size[1]), fill=(0, 0, 0))
+    backdrop = backdrop.crop((0, 0, width, bar + 14))
+    count = scene.shape[2]
+    shown = sorted({round(i * (count - 1) / max(1, min(count, MOST_FRAMES) - 1)) for i in range(min(count, MOST_FRAMES))})
+    return [_frame(layers, index, backdrop, (size, scale), (top, bar)) for index in shown]
+
+
+def _frame(
+    layers: Layers, index: int, backdrop: Image, size_scale: tuple[tuple[int, int], float], rows: tuple[int, int]
+) -> Image:
+    (size, scale), (top, bar) = size_scale, rows
+    scene = layers.scene
+    frame = backdrop.copy()
+    draw = need("PIL.ImageDraw").Draw(frame)
+    frame.paste(layers.picture(AXIAL, index, size, rim_px=1.25), ((frame.width - size[0]) // 2, top))
+    letter_edges(draw, AXIAL, (0, top, frame.width, top + size[1]), 18)
+    write_words(draw, (14, top + 22), f"z {scene.position_mm(2, index):.0f} mm", 14, QUIET, halo=True)
+    scale_bar(draw, (14, top + size[1] - 10), scale, scene.shape[0] * scene.spacing_mm[0], 13)
+    reach = 14 + (frame.width - 28) * (index + 1) / scene.shape[2]
+    draw.rectangle((14, bar, frame.width - 14, bar + 3), fill=(40, 46, 58))
+    draw.rectangle((14, bar, reach, bar + 3), fill=INK)
+    return frame
+
+
+def _save(path: Path, frames: Sequence[Image]) -> None:
+    image = need("PIL.Image")
+    palette = _palette(frames)
+    flat: list[Any] = [f.quantize(palette=palette, dither=image.Dither.NONE) for f in frames]
+    order = [*flat, *flat[-2:0:-1]]  # there and back, so that nothing jumps
+    times = [FRAME_MS] * len(order)
+    times[0] = times[len(flat) - 1] = PAUSE_MS
+    order[0].save(path, format="GIF", save_all=True, append_images=order[1:], duration=times, loop=0, optimize=False)
+
+
+def _palette(frames: Sequence[Image]) -> Image:
+    """One palette for all frames, from six of them, so that nothing flickers."""
+    image = need("PIL.Image")
+    sample = [frames[i * (len(frames) - 1) // 5] for i in range(6)]
+    sheet = image.new("RGB", (sample[0].width, sample[0].height * len(sample)))
+    for i, frame in enumerate(sample):
+        sheet.paste(frame, (0, i * frame.height))
+    return sheet.quantize(COLOURS, method=image.Quantize.MEDIANCUT)  # type: ignore[no-any-return]
