@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import SupportsFloat, SupportsInt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,12 @@ class Box:
 
     @property
     def shape(self) -> Int3:
+        """Voxels along each axis."""
         return int3(b - a for a, b in zip(self.start, self.stop, strict=True))
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
+        """What cuts the box out of an (X, Y, Z) array: `array[box.slices]`."""
         a, b = self.start, self.stop
         return slice(a[0], b[0]), slice(a[1], b[1]), slice(a[2], b[2])
 
@@ -36,15 +39,15 @@ class Box:
         )
 
 
-def int3(values: object) -> Int3:
-    """Three whole numbers from any iterable of three."""
-    a, b, c = values  # type: ignore[misc, attr-defined]
+def int3(values: Iterable[SupportsInt]) -> Int3:
+    """Three whole numbers from any iterable of three; a ValueError when there are more or fewer."""
+    a, b, c = values
     return int(a), int(b), int(c)
 
 
-def float3(values: object) -> Float3:
-    """Three floats from any iterable of three."""
-    a, b, c = values  # type: ignore[misc, attr-defined]
+def float3(values: Iterable[SupportsFloat]) -> Float3:
+    """Three floats from any iterable of three; a ValueError when there are more or fewer."""
+    a, b, c = values
     return float(a), float(b), float(c)
 
 

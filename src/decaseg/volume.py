@@ -17,7 +17,10 @@ class Grid:
     """Where a volume's voxels lie, as its file says, so that what is written back says the same.
 
     `affine` is 4x4 and maps voxel indices (x, y, z) to millimetres in RAS+ space, whatever unit the file used.
-    `qform`, `sform`, their codes and `xyzt_units` are the file's own, kept only to be written back unchanged.
+    Everything below it is the file's own, in the file's own unit, kept only to be written back unchanged: the forms
+    with their codes, `xyzt_units`, the three voxel sizes `pixdim`, and `quaternion` (qfac, quatern_b, _c, _d,
+    qoffset_x, _y, _z). A grid that is made here leaves them out. ValueError for an affine that is not 4x4, finite and
+    invertible.
     """
 
     shape: Int3
@@ -28,6 +31,24 @@ class Grid:
     qform_code: int = 1
     xyzt_units: int = 2
     pixdim: tuple[float, ...] = ()
+    quaternion: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all() or not np.linalg.det(self.affine[:3, :3]):
+            raise ValueError(f"affine {self.affine.tolist()}: must be 4x4, finite and invertible")
+
+    def with_affine(self, affine: NDArray[np.float64]) -> Grid:
+        """The same grid with another affine in millimetres; the file's own forms are kept beside it."""
+        return replace(self, affine=affine)
+
+    def distance_mm(self, other: NDArray[np.float64]) -> float:
+        """How far apart, at most, this grid and another affine put the same voxel, in millimetres.
+
+        Affines are linear, so the farthest voxel is one of the eight corners.
+        """
+        ends = [(0, n - 1) for n in self.shape]
+        corners = np.array([(x, y, z, 1) for x in ends[0] for y in ends[1] for z in ends[2]], dtype=np.float64)
+        return float(np.linalg.norm((corners @ (self.affine - other).T)[:, :3], axis=1).max())
 
     @property
     def spacing_mm(self) -> Float3:
@@ -42,7 +63,7 @@ class Grid:
     @property
     def orientation(self) -> str:
         """The anatomical direction each array axis points to, for example `RAS`."""
-        return "".join("LR PA IS".split()[axis][sign > 0] for axis, sign in self.axes)
+        return "".join(("LR", "PA", "IS")[axis][sign > 0] for axis, sign in self.axes)
 
     @property
     def axes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
@@ -75,12 +96,15 @@ class Volume:
     @classmethod
     def of(cls, array: NDArray, affine: NDArray | None = None) -> Volume:
         """A volume of a new grid: (X, Y, Z) or (C, X, Y, Z) array and a 4x4 affine in millimetres (default: 1 mm)."""
+        if array.ndim not in (3, 4):
+            raise ValueError(f"a volume is (X, Y, Z) or (C, X, Y, Z), not {array.shape}")
         array = array[None] if array.ndim == 3 else array
-        affine = np.asarray(IDENTITY if affine is None else affine, dtype=np.float64)
-        return cls(array, Grid(int3(array.shape[1:]), affine, sform=affine, qform=affine))
+        affine = np.array(IDENTITY if affine is None else affine, dtype=np.float64)
+        return cls(array, Grid(int3(array.shape[1:]), affine))
 
     @property
     def affine(self) -> NDArray[np.float64]:
+        """4x4, from voxel indices (x, y, z) to millimetres in RAS+ space."""
         return self.grid.affine
 
     @property
@@ -90,10 +114,12 @@ class Volume:
 
     @property
     def spacing_mm(self) -> Float3:
+        """Length of one voxel step along each array axis, in millimetres."""
         return self.grid.spacing_mm
 
     @property
     def orientation(self) -> str:
+        """The anatomical direction each array axis points to, for example `RAS`."""
         return self.grid.orientation
 
     def with_array(self, array: NDArray) -> Volume:

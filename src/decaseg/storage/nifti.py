@@ -6,9 +6,10 @@ gzip checksum, and one that trusts the header allocates what 55 bytes claim.
 
 from __future__ import annotations
 
-import gzip
-import io
+import stat
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from decaseg.geometry import int3
+from decaseg.geometry import Int3, int3
 from decaseg.storage.files import replacing
 from decaseg.volume import Grid, Volume
 
@@ -24,14 +25,24 @@ SUFFIXES = (".nii.gz", ".nii")
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units & 7: unknown (taken as mm), metre, mm, micron
 MAX_DEFLATE_RATIO = 1032  # zlib's own bound: no stream grows more, so a larger claim is a lie
 MAX_TRAILING_BYTES = 64 * 1024  # some writers pad; more than that is another file's data
+PIECE_BYTES = 1 << 22  # what is inflated or written at a time
+AGAIN = "copy or download it again"
 
 
 class NiftiError(ValueError):
-    """A file that cannot be trusted as NIfTI; the message names it, the fault and the way out."""
+    """A file that cannot be trusted as NIfTI: its path, the fault and the way out, in one line."""
+
+    def __init__(self, file: Path, fault: str, fix: str) -> None:
+        super().__init__(file, fault, fix)  # all three in args, so that it survives the way back from a worker process
+        self.file, self.fault, self.fix = file, fault, fix
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.fault}; {self.fix}"
 
 
 def is_nifti(path: Path) -> bool:
-    return path.name.endswith(SUFFIXES) and not path.name.startswith("._")
+    """Is it named like a NIfTI file? Hidden ones are not: macOS' `._x.nii.gz`, and what a killed writer left."""
+    return path.name.endswith(SUFFIXES) and not path.name.startswith(".")
 
 
 def case_name(path: Path) -> str:
@@ -43,9 +54,9 @@ def case_name(path: Path) -> str:
 
 
 def read_grid(path: Path) -> tuple[Grid, int]:
-    """Grid and number of channels, from the header alone."""
+    """Grid and number of channels, from the header alone: a truncated file may still have them."""
     with _opened(path) as stream:
-        header = _header(path, stream)
+        header = _header(stream)
     shape, channels = _dimensions(path, header)
     return _grid(path, header, shape), channels
 
@@ -53,177 +64,291 @@ def read_grid(path: Path) -> tuple[Grid, int]:
 def read(path: Path) -> Volume:
     """The volume as (C, X, Y, Z), in the file's own type or float32 where the file scales its values.
 
-    NIfTI's 4th (or 5th) axis becomes C. The whole stream is read, so truncation and a wrong gzip checksum are
-    found. Raises NiftiError, naming the file, for everything that is wrong with it.
+    NIfTI's 4th (or 5th) axis becomes C. The array is writable and lies in the file's own order (x fastest). The
+    whole stream is read, so truncation and a wrong gzip checksum are found. Memory: the array, at most twice.
+    Raises NiftiError, naming the file, for everything that is wrong with it.
     """
     with _opened(path) as stream:
-        header = _header(path, stream)
+        header = _header(stream)
         shape, channels = _dimensions(path, header)
-        array = _voxels(path, stream, header, shape, channels)
-    grid = _grid(path, header, shape)
-    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
-    if np.isfinite(slope) and slope != 0 and (slope, inter) != (1.0, 0.0):
-        if not np.isfinite(inter):
-            raise NiftiError(f"{path}: scl_inter is {inter}, so its values mean nothing; mend the header")
-        array = array.astype(np.float32) * np.float32(slope) + np.float32(inter)
-    return Volume(array, grid)
+        grid = _grid(path, header, shape)
+        array = _voxels(stream, header, shape, channels)
+    return Volume(_scaled(path, array, float(header["scl_slope"]), float(header["scl_inter"])), grid)
 
 
 def write(path: Path, volume: Volume, description: str = "decaseg") -> None:
     """Writes the array on its grid, with the grid's own affine, qform, sform, codes and units.
 
-    The file is complete or absent. bool becomes uint8; float16 becomes float32; int64 and uint64, which other
-    programs often cannot read, become int32 where that holds every value.
+    The file is complete or absent (or the old one). bool becomes uint8; float16 becomes float32; int64 and uint64,
+    which other programs often cannot read, become int32. Forms that no longer agree with the grid's affine (the
+    grid was made from another by replacing its affine) are written anew from the affine. Raises ValueError for
+    values or names that NIfTI cannot hold, OSError where the disk cannot.
     """
-    array = _storable(volume.array)
-    grid = volume.grid
-    data = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)  # (C, X, Y, Z) -> (X, Y, Z, C)
-    header = nib.Nifti1Header() if max(data.shape) < 2**15 else nib.Nifti2Header()
-    header.set_data_dtype(data.dtype)
-    header.set_data_shape(data.shape)
-    to_file_units = 1.0 / MILLIMETRES.get(grid.xyzt_units & 7, 1.0)
-    in_units = np.diag([to_file_units] * 3 + [1.0]) @ grid.affine
-    header.set_zooms([z * to_file_units for z in grid.spacing_mm] + [1.0] * (data.ndim - 3))
-    if grid.qform is not None or grid.sform is None:
-        header.set_qform(in_units if grid.qform is None else grid.qform, code=grid.qform_code, strip_shears=True)
-    if len(grid.pixdim) == 3:
-        header["pixdim"][1:4] = grid.pixdim
-    header.set_sform(in_units if grid.sform is None else grid.sform, code=grid.sform_code)
-    header["xyzt_units"] = grid.xyzt_units
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(f"{path}: is not named .nii or .nii.gz; give it such a name")
+    array = _storable(path, volume.array)
+    channels, shape = array.shape[0], array.shape[1:]
+    dims = shape if channels == 1 else (*shape, channels)  # (C, X, Y, Z) -> (X, Y, Z, C)
+    header = nib.Nifti1Header() if max(dims) < 2**15 else nib.Nifti2Header()
+    header.set_data_dtype(array.dtype)
+    header.set_data_shape(dims)
+    _set_place(header, volume.grid)
     header["descrip"] = description.encode()[:79]
     header["scl_slope"], header["scl_inter"] = 1.0, 0.0
     header["vox_offset"] = len(header.binaryblock) + 4
-    body = header.binaryblock + b"\0" * 4 + data.tobytes(order="F")
-    with replacing(path) as temporary:
-        if path.name.endswith(".gz"):
-            # Level 3: 2 times faster than the usual 6 on label maps and MR, for 5 % more bytes; no time stamp inside.
-            temporary.write_bytes(gzip.compress(body, compresslevel=3, mtime=0))
-        else:
-            temporary.write_bytes(body)
+    # Level 3: 2 times faster than the usual 6 on label maps and MR, for 5 % more bytes; no time stamp inside.
+    deflater = zlib.compressobj(3, zlib.DEFLATED, 31) if path.name.endswith(".gz") else None
+    depth = max(1, PIECE_BYTES // max(1, shape[0] * shape[1] * array.itemsize))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+
+        def put(data: bytes) -> None:
+            file.write(data if deflater is None else deflater.compress(data))
+
+        put(header.binaryblock + b"\0" * 4)
+        for channel in array:
+            for z in range(0, shape[2], depth):
+                put(channel[:, :, z : z + depth].tobytes(order="F"))
+        if deflater is not None:
+            file.write(deflater.flush())
 
 
-def _opened(path: Path) -> IO[bytes]:
-    if path.is_dir():
-        raise NiftiError(f"{path}: is a folder; name a .nii or .nii.gz file")
-    if not path.is_file():
-        raise NiftiError(f"{path}: there is no such file; check the name")
-    if not path.name.endswith(SUFFIXES):
-        raise NiftiError(f"{path}: is not .nii or .nii.gz; convert it to NIfTI first")
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=io.BytesIO(raw))  # type: ignore[return-value]
-    return io.BytesIO(raw)
+class _Stream:
+    """The bytes of a file, inflated where they are gzip (the name does not matter), in the caller's own buffers."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path, self.file = path, file
+        self.gzipped = file.read(2) == b"\x1f\x8b"
+        self.size_on_disk = file.seek(0, 2)
+        file.seek(0)
+        self.inflater = zlib.decompressobj(31)  # 31: gzip, with its checksum and length verified
+        self.waiting = b""
+
+    def fill(self, target: NDArray[np.uint8]) -> int:
+        """Fills `target` and returns how many bytes there were; fewer than it holds only at the end of the file."""
+        view, done = target.data, 0
+        while done < len(view):
+            if self.gzipped:
+                piece = self._inflated(min(len(view) - done, PIECE_BYTES))
+                count = len(piece)
+                view[done : done + count] = piece
+            else:
+                count = self.file.readinto(view[done:])  # type: ignore[attr-defined]
+            if not count:
+                break
+            done += count
+        return done
+
+    def read(self, size: int) -> bytes:
+        buffer = np.empty(size, np.uint8)
+        return buffer[: self.fill(buffer)].tobytes()
+
+    def _inflated(self, most: int) -> bytes:
+        """The next bytes, at most `most`; none at the end of the last gzip member."""
+        try:
+            while True:
+                if self.inflater.eof and not self._next_member():
+                    return b""
+                source = self.waiting or self.file.read(1 << 17)
+                piece = self.inflater.decompress(source, most)
+                self.waiting = self.inflater.unconsumed_tail
+                if piece:
+                    return piece
+                if not source and not self.inflater.eof:
+                    raise NiftiError(self.path, "is truncated (its gzip stream ends early)", AGAIN)
+        except zlib.error as error:
+            raise NiftiError(self.path, f"is damaged ({error})", AGAIN) from None
+
+    def _next_member(self) -> bool:
+        """Goes on to the next gzip member, over zero padding as gzip(1) does; False at the end of the file."""
+        rest = self.inflater.unused_data.lstrip(b"\0")
+        while not rest:
+            block = self.file.read(1 << 17)
+            if not block:
+                return False
+            rest = block.lstrip(b"\0")
+        self.inflater, self.waiting = zlib.decompressobj(31), rest
+        return True
 
 
-def _read(path: Path, stream: IO[bytes], size: int) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[_Stream]:
+    if not path.name.endswith(SUFFIXES) and not path.is_dir():
+        raise NiftiError(path, "is not .nii or .nii.gz", "convert it to NIfTI first")
     try:
-        return stream.read(size)
-    except EOFError:
-        raise NiftiError(f"{path}: is truncated (the gzip stream ends early); copy or download it again") from None
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise NiftiError(f"{path}: is damaged ({error}); copy or download it again") from None
+        if not stat.S_ISREG(path.stat().st_mode):  # before opening: a pipe would wait for ever
+            kind = "folder" if path.is_dir() else "device or pipe"
+            raise NiftiError(path, f"is a {kind}, not a file", "name a .nii or .nii.gz file")
+        with path.open("rb", buffering=0) as file:
+            yield _Stream(path, file)
+    except FileNotFoundError:
+        raise NiftiError(path, "there is no such file", "check the name") from None
+    except OSError as error:
+        raise NiftiError(path, f"cannot be read ({error.strerror})", "check its permissions and the disk") from None
 
 
-def _header(path: Path, stream: IO[bytes]) -> Any:
-    block = _read(path, stream, 348)
+def _header(stream: _Stream) -> Any:
+    path = stream.path
+    block = stream.read(348)
     if len(block) < 348:
-        raise NiftiError(f"{path}: is truncated (only {len(block)} bytes of header); copy or download it again")
-    kind: Any = nib.Nifti1Header
-    if int.from_bytes(block[:4], "little") == 540 or int.from_bytes(block[:4], "big") == 540:
-        kind, block = nib.Nifti2Header, block + _read(path, stream, 540 - 348)
-    try:
-        header = kind(block, check=False)
-    except Exception as error:
-        raise NiftiError(f"{path}: is not a NIfTI file ({error})") from None
-    if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
-        raise NiftiError(f"{path}: is not a single-file NIfTI (magic {bytes(header['magic'])!r}); convert it to .nii.gz")
+        raise NiftiError(path, f"is truncated (only {len(block)} bytes of header)", AGAIN)
+    kinds = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+    sizes = {sign: int(np.frombuffer(block, f"{sign}i4", 1)[0]) for sign in "<>"}  # how it says its byte order
+    sign, size = next(((sign, size) for sign, size in sizes.items() if size in kinds), ("", 0))
+    if not sign:
+        raise NiftiError(path, "is not a NIfTI file (its header has another size)", "convert it to .nii.gz")
+    block += stream.read(size - 348)
+    if len(block) < size:
+        raise NiftiError(path, f"is truncated (only {len(block)} bytes of header)", AGAIN)
+    header = kinds[size](block, endianness=sign, check=False)
+    magic = bytes(header["magic"])[:3]
+    if magic in (b"ni1", b"ni2"):
+        raise NiftiError(path, "is half of a .hdr/.img pair", "convert the pair to one .nii.gz file")
+    if magic != (b"n+1" if size == 348 else b"n+2"):
+        raise NiftiError(path, f"is not a NIfTI file (magic {magic!r})", "convert it to .nii.gz")
     return header
 
 
-def _dimensions(path: Path, header: Any) -> tuple[tuple[int, int, int], int]:
+def _dimensions(path: Path, header: Any) -> tuple[Int3, int]:
     dim = [int(d) for d in header["dim"]]
-    if not 3 <= dim[0] <= 7 or any(d < 1 for d in dim[1 : dim[0] + 1]):
-        raise NiftiError(f"{path}: has dimensions {dim[: max(2, min(dim[0], 7) + 1)]}; 3D or 4D images are needed")
-    extra = [d for d in dim[4 : dim[0] + 1] if d != 1]
-    if len(extra) > 1:
-        raise NiftiError(f"{path}: has {dim[0]} dimensions {dim[1 : dim[0] + 1]}; 3D or 4D images are needed")
-    return int3(dim[1:4]), extra[0] if extra else 1
+    used = dim[1 : dim[0] + 1] if 1 <= dim[0] <= 7 else dim
+    extra = [d for d in used[3:] if d != 1]
+    if not 3 <= dim[0] <= 7 or any(d < 1 for d in used) or len(extra) > 1:
+        size = " x ".join(map(str, used))
+        raise NiftiError(path, f"has {dim[0]} dimensions ({size})", "store it as a 3D image, or 4D with channels last")
+    return int3(used[:3]), extra[0] if extra else 1
 
 
-def _voxels(path: Path, stream: IO[bytes], header: Any, shape: tuple[int, int, int], channels: int) -> NDArray:
+def _voxels(stream: _Stream, header: Any, shape: Int3, channels: int) -> NDArray:
+    path = stream.path
     try:
         dtype = header.get_data_dtype()
     except Exception:
-        raise NiftiError(f"{path}: has an unknown voxel type (datatype {int(header['datatype'])})") from None
+        fault = f"has an unknown voxel type (datatype {int(header['datatype'])})"
+        raise NiftiError(path, fault, "store it as integers or float32") from None
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise NiftiError(f"{path}: has voxels of type {dtype}; store it as integer or float32 values")
-    size = shape[0] * shape[1] * shape[2] * channels * dtype.itemsize
-    offset = float(header["vox_offset"])
-    header_size = int(header["sizeof_hdr"])
+        raise NiftiError(path, f"has voxels of type {dtype}", "store it as integers or float32")
+    size = shape[0] * shape[1] * shape[2] * channels * int(dtype.itemsize)
+    offset, header_size = float(header["vox_offset"]), int(header["sizeof_hdr"])
     if not (header_size <= offset <= 2**26 and offset == int(offset)):
-        raise NiftiError(f"{path}: says its voxels begin at byte {offset}, which cannot be; mend the header")
-    on_disk = path.stat().st_size
-    most = on_disk * MAX_DEFLATE_RATIO if isinstance(stream, gzip.GzipFile) else on_disk
+        raise NiftiError(path, f"says that its voxels begin at byte {offset:g}, which cannot be", "write it anew")
+    most = stream.size_on_disk * (MAX_DEFLATE_RATIO if stream.gzipped else 1)
     if size + offset > most:
-        raise NiftiError(
-            f"{path}: is truncated or lies: its header claims {size:,} bytes of voxels, which {on_disk:,} bytes on disk "
-            "cannot hold; copy or download it again"
-        )
-    _read(path, stream, int(offset) - header_size)
-    data = bytearray()
-    while len(data) < size:
-        piece = _read(path, stream, min(size - len(data), 1 << 24))
-        if not piece:
-            raise NiftiError(
-                f"{path}: is truncated ({len(data):,} of {size:,} bytes of voxels); copy or download it again"
-            )
-        data += piece
-    trailing = 0
-    while piece := _read(path, stream, 1 << 16):  # reading to the very end is what checks the gzip checksum
-        trailing += len(piece)
-        if trailing > MAX_TRAILING_BYTES:
-            raise NiftiError(f"{path}: has data after its last voxel, so its header does not describe it; write it anew")
-    flat = np.frombuffer(data, dtype=dtype)
-    if not flat.dtype.isnative:
-        flat = flat.astype(flat.dtype.newbyteorder("="))
+        fault = f"is truncated, or its header lies: {size:,} bytes of voxels cannot come from {stream.size_on_disk:,}"
+        raise NiftiError(path, fault, AGAIN)
+    try:
+        data = np.empty(size, np.uint8)  # memory is taken only as it fills
+    except MemoryError:
+        raise NiftiError(path, f"needs {size / 2**30:.1f} GiB of memory", "use a machine with more") from None
+    stream.read(int(offset) - header_size)
+    found = stream.fill(data)
+    if found < size:
+        raise NiftiError(path, f"is truncated ({found:,} of {size:,} bytes of voxels)", AGAIN)
+    # Reading to the very end is what checks the gzip checksum.
+    if len(stream.read(MAX_TRAILING_BYTES + 1)) > MAX_TRAILING_BYTES:
+        raise NiftiError(path, "has data after its last voxel, so its header does not describe it", "write it anew")
+    flat: NDArray = data.view(dtype)
+    if not dtype.isnative:
+        flat = flat.byteswap(inplace=True).view(dtype.newbyteorder("="))
     # The file runs x fastest, then y, z, channel: reversed C order is (C, Z, Y, X), turned to (C, X, Y, Z).
     return flat.reshape((channels, *shape[::-1])).transpose(0, 3, 2, 1)
 
 
-def _grid(path: Path, header: Any, shape: tuple[int, int, int]) -> Grid:
+def _scaled(path: Path, array: NDArray, slope: float, inter: float) -> NDArray:
+    """slope * array + inter as float32, computed in float64 a slice at a time; the array itself where both are idle."""
+    if not np.isfinite(slope) or slope == 0 or (slope, inter) == (1.0, 0.0):
+        return array
+    if not np.isfinite(inter):
+        raise NiftiError(path, f"has scl_inter {inter}, so its values mean nothing", "set it to 0 or write it anew")
+    scaled = np.empty(array.shape[:1] + array.shape[:0:-1], np.float32).transpose(0, 3, 2, 1)  # the file's own order
+    with np.errstate(over="ignore"):  # beyond float32 is inf, which `check` reports
+        for channel, target in zip(array, scaled, strict=True):
+            for z in range(array.shape[3]):
+                target[:, :, z] = channel[:, :, z].astype(np.float64) * slope + inter
+    return scaled
+
+
+def _grid(path: Path, header: Any, shape: Int3) -> Grid:
     units = int(header["xyzt_units"])
-    scale = MILLIMETRES.get(units & 7)
-    if scale is None:
-        raise NiftiError(f"{path}: has an unknown unit of length (xyzt_units {units}); set it to millimetres")
-    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
-    sform = np.asarray(header.get_sform(), dtype=np.float64)
+    if units & 7 not in MILLIMETRES:
+        raise NiftiError(path, f"has an unknown unit of length (xyzt_units {units})", "set it to 2, millimetres")
+    pixdim = tuple(float(p) for p in header["pixdim"][:4])
+    numbers = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+    grid = Grid(
+        shape=shape,
+        affine=np.eye(4),
+        sform=np.asarray(header.get_sform(), dtype=np.float64),
+        sform_code=int(header["sform_code"]),
+        qform=_qform(header),
+        qform_code=int(header["qform_code"]),
+        xyzt_units=units,
+        pixdim=pixdim[1:],
+        quaternion=(pixdim[0], *(float(header[name]) for name in numbers)),
+    )
+    affine = _affine_of_forms(grid)
+    if affine is None:
+        raise NiftiError(path, "has a qform that is no rotation, and no sform", "mend its header")
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(affine).all() and steps.min() > 0 and abs(np.linalg.det(affine[:3, :3] / steps)) > 1e-6):
+        raise NiftiError(path, "has an affine that is singular or not finite", "mend its sform and qform")
+    return grid.with_affine(affine)
+
+
+def _qform(header: Any) -> NDArray[np.float64] | None:
+    """The qform, with NIfTI's rule that qfac is -1 or else 1 whatever stands there; None where it is no rotation."""
+    header = header.copy()
+    header["pixdim"][0] = -1.0 if header["pixdim"][0] < 0 else 1.0
     try:
         qform = np.asarray(header.get_qform(), dtype=np.float64)
     except Exception:
-        if qform_code > 0 and sform_code == 0:
-            raise NiftiError(f"{path}: its qform is not a rotation; mend the header") from None
-        qform, qform_code = None, 0
-    if sform_code > 0:
-        affine = sform
-    elif qform_code > 0 and qform is not None:
-        affine = qform
-    else:
-        affine = np.diag([abs(float(p)) or 1.0 for p in header["pixdim"][1:4]] + [1.0])
-    affine = np.diag([scale] * 3 + [1.0]) @ affine
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise NiftiError(f"{path}: its affine is not usable (singular or not finite); mend sform and qform")
-    return Grid(
-        shape, affine, sform, sform_code, qform, qform_code, units, tuple(float(p) for p in header["pixdim"][1:4])
-    )
+        return None
+    return qform if np.isfinite(qform).all() else None
 
 
-def _storable(array: NDArray) -> NDArray:
+def _affine_of_forms(grid: Grid) -> NDArray[np.float64] | None:
+    """The affine in millimetres that a file's own numbers say: sform before qform before bare voxel sizes.
+
+    With neither code set NIfTI knows no orientation ("method 1"): the axes are taken as right, anterior, superior.
+    """
+    form = grid.sform if grid.sform_code > 0 else grid.qform
+    if grid.sform_code <= 0 and grid.qform_code <= 0:
+        form = np.diag([abs(p) or 1.0 for p in grid.pixdim or (1.0, 1.0, 1.0)] + [1.0])
+    return None if form is None else np.diag([MILLIMETRES[grid.xyzt_units & 7]] * 3 + [1.0]) @ form
+
+
+def _set_place(header: Any, grid: Grid) -> None:
+    """Writes the grid's own forms, or, where they do not say what its affine says, new ones in millimetres."""
+    own = _affine_of_forms(grid) if grid.pixdim and grid.sform is not None and len(grid.quaternion) == 7 else None
+    steps = np.array(grid.spacing_mm)
+    if own is not None and np.allclose(own, grid.affine, rtol=1e-5, atol=1e-4 * float(steps.min())):
+        header["pixdim"][:4] = [grid.quaternion[0], *grid.pixdim]
+        for name, value in zip("bcd", grid.quaternion[1:4], strict=True):
+            header[f"quatern_{name}"] = value
+        for name, value in zip("xyz", grid.quaternion[4:], strict=True):
+            header[f"qoffset_{name}"] = value
+        header["qform_code"] = grid.qform_code
+        header.set_sform(grid.sform, code=grid.sform_code)
+        header["xyzt_units"] = grid.xyzt_units
+        return
+    axes = grid.affine[:3, :3] / steps
+    sheared = not np.allclose(axes.T @ axes, np.eye(3), atol=1e-4)  # which a quaternion cannot say
+    header["pixdim"][1:4] = steps
+    if not sheared:
+        header.set_qform(grid.affine, code=1)
+    header.set_sform(grid.affine, code=grid.sform_code if grid.sform_code > 0 else 2)
+    header["xyzt_units"] = 2
+
+
+def _storable(path: Path, array: NDArray) -> NDArray:
     if array.dtype == np.bool_:
         return array.astype(np.uint8)
     if array.dtype == np.float16:
         return array.astype(np.float32)
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise ValueError(f"{path}: cannot hold voxels of type {array.dtype}; use integers or float32")
+    if array.size == 0:
+        raise ValueError(f"{path}: cannot hold an image without voxels ({array.shape})")
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
-        if array.size and (array.min() < -(2**31) or array.max() >= 2**31):
-            raise ValueError("label map: holds values beyond 32 bits")
+        if array.min() < -(2**31) or array.max() >= 2**31:
+            raise ValueError(f"{path}: cannot hold whole numbers beyond 32 bits; store them as float64")
         return array.astype(np.int32)
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
