@@ -1,0 +1,75 @@
+"""`decaseg check`: every problem that would spoil a training, one line each."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from decaseg.planning import check
+from decaseg.storage.decathlon import read_dataset
+
+PATIENCE_S = 2.0  # a check that takes longer shows how far it is
+
+
+def run(dataset: Path, as_json: bool = False, threads: int | None = None) -> int:
+    """Prints the problems of a data set on standard output and returns 1 where one is an error, else 0.
+
+    With `as_json`: one document, {"dataset", "cases", "problems": [{"file", "fault", "fix", "severity"}]}. Progress
+    and the closing sentence go to standard error. ValueError where there is no data set at all.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"--threads {threads}: at least one thread is needed; leave it out for one a core")
+    read = read_dataset(dataset)
+    with _progress() as progress:
+        found = list(check.problems(read, threads, progress))
+    errors = sum(problem.severity == "error" for problem in found)
+    if as_json:
+        listed = [{"file": str(p.file), "fault": p.fault, "fix": p.fix, "severity": p.severity} for p in found]
+        document = {"dataset": str(dataset), "cases": len(read.training), "problems": listed}
+        print(json.dumps(document, indent=1))
+    else:
+        for problem in found:
+            print(problem)
+    warnings = len(found) - errors
+    print(
+        f"{dataset}: {_count(len(read.training), 'case')} checked, {_count(errors, 'error')}, "
+        f"{_count(warnings, 'warning')}",
+        file=sys.stderr,
+    )
+    return 1 if errors else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+@contextmanager
+def _progress() -> Iterator[check.Progress]:
+    """A bar on standard error, from the moment when it has taken long enough for somebody to wonder."""
+    start = time.monotonic()
+    with ExitStack() as stack:
+        advance: check.Progress | None = None
+
+        def report(done: int, total: int) -> None:
+            nonlocal advance
+            if advance is None and time.monotonic() - start > PATIENCE_S:
+                advance = stack.enter_context(_bar(total))
+            if advance is not None:
+                advance(done, total)
+
+        yield report
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[check.Progress]:
+    from rich.console import Console  # here, since it takes longer to import than a small check
+    from rich.progress import MofNCompleteColumn, Progress
+
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("checking cases", total=total)
+        yield lambda done, _total: bar.update(task, completed=done)
