@@ -1,0 +1,146 @@
+"""One person's brain: the template bent, folded and aged at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from decaseg.data.phantom.frame import Array, Frame, fractal_noise, smooth_noise
+from decaseg.data.phantom.template import Template
+
+Mask = NDArray[np.bool_]
+CENTRE_MM = (0.0, -18.0, 8.0)  # about the middle of the MNI152 brain
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A person before the tissues are drawn, on the frame, without a tumour.
+
+    template_mm: (3, X, Y, Z), the template's point that each voxel shows. brain: inside the skull. depth_mm: from the
+    brain's hull inwards. sulci: 0 at the floor of a sulcus, about 1 in the middle of a gyrus. jitter: (3, X, Y, Z),
+    the person's own departures from the average tissue borders (grey, white, CSF).
+    """
+
+    frame: Frame
+    template_mm: Array
+    brain: Mask
+    depth_mm: Array
+    sulci: Array
+    jitter: Array
+    ventricle_growth_mm: float
+    atrophy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Tissues:
+    """Tissue fractions that sum to 1 in the brain, (X, Y, Z), with what the contrast needs besides them."""
+
+    gm: Array
+    wm: Array
+    csf: Array
+    t1_texture: Array
+    ventricle_mm: Array
+    depth_mm: Array
+
+
+def draw_head(template: Template, frame: Frame, rng: np.random.Generator) -> Head:
+    """A head of its own size, shape, folding, ventricles and age."""
+    points = _warped(frame, rng)
+    outline = template.sample("brain", points) + 0.12 * smooth_noise(rng, frame, 9.0)
+    brain = _largest(outline > 0.42)
+    depth = ndimage.distance_transform_edt(brain).astype(np.float32) * np.float32(frame.spacing_mm)
+    return Head(
+        frame=frame,
+        template_mm=points,
+        brain=brain,
+        depth_mm=depth,
+        sulci=_sulci(frame, rng),
+        jitter=np.stack([fractal_noise(rng, frame, 7.0, 2) for _ in range(3)]),
+        ventricle_growth_mm=float(rng.uniform(-1.2, 2.6)),
+        atrophy=float(rng.uniform(-0.2, 1.6)),
+    )
+
+
+def draw_tissues(template: Template, head: Head, shift_mm: Array | None = None) -> Tissues:
+    """The head's tissues where `shift_mm` (3, X, Y, Z) says how far each voxel's tissue has come from its old place."""
+    points, sulci, jitter, depth = head.template_mm, head.sulci, head.jitter, head.depth_mm
+    if shift_mm is not None:
+        where = np.indices(head.frame.shape, dtype=np.float32) - shift_mm / np.float32(head.frame.spacing_mm)
+        points, jitter = (np.stack([_at(field, where) for field in fields]) for fields in (points, jitter))
+        sulci, depth = _at(sulci, where), _at(depth, where)
+    gm, wm, csf = (template.sample(name, points) for name in ("gm", "wm", "csf"))
+    ventricle_mm = template.sample("ventricle_mm", points)
+    average = gm + 0.85 * wm + 0.3 * csf
+    texture = np.where(head.brain, template.sample("t1", points) - average, 0)
+    z, y = points[2], points[1]
+    cerebrum = 1 / (1 + np.exp(-(z + 22 + 0.45 * np.maximum(0, -38 - y) * (y < -38)) / 3))
+    cortex = np.exp(-((depth / 15) ** 2)) * cerebrum
+    freedom = 0.15 + 0.85 * np.exp(-((depth / 18) ** 2))  # deep nuclei vary less than folds between people
+    growth = 1 / (1 + np.exp((ventricle_mm - head.ventricle_growth_mm) / 0.6))
+    logits = [np.log(p + 0.03) / 0.55 + 0.8 * freedom * j for p, j in zip((gm, wm, csf), jitter, strict=True)]
+    gyrus = np.clip(sulci, 0, 1.6)
+    logits[0] += cortex * 1.2 * np.exp(-(((gyrus - 0.45) / 0.35) ** 2))
+    logits[1] += cortex * 2.6 * (gyrus - 0.75)
+    logits[2] += cortex * (3.2 * np.exp(-((gyrus / 0.26) ** 2)) - 1.2 + head.atrophy)
+    logits[2] += np.where(ventricle_mm < 6, 9 * (growth - 0.5) * np.exp(-((ventricle_mm / 6) ** 2)), 0)
+    top = np.maximum(np.maximum(logits[0], logits[1]), logits[2])
+    weights = [np.exp(value - top) for value in logits]
+    total = weights[0] + weights[1] + weights[2]
+    gm, wm, csf = ((w / total * head.brain).astype(np.float32) for w in weights)
+    return Tissues(gm, wm, csf, texture.astype(np.float32), ventricle_mm, depth)
+
+
+def _warped(frame: Frame, rng: np.random.Generator) -> Array:
+    """Template coordinates of every voxel: turned, scaled and smoothly bent, (3, X, Y, Z) mm.
+
+    The bends' steepest slopes stay well under 1, so that space never folds.
+    """
+    centre = np.asarray(CENTRE_MM, np.float32).reshape(3, 1, 1, 1)
+    points = frame.world_mm() - centre
+    turn = _rotation(rng.normal(0, np.deg2rad(2.5), 3))
+    scale = 1 / (rng.normal(0.99, 0.025) * (1 + rng.normal(0, 0.02, 3)))
+    matrix = (turn * scale).astype(np.float32)
+    moved = np.stack([sum(matrix[i, j] * points[j] for j in range(3)) for i in range(3)])
+    for grain_mm, size_mm in ((64.0, 3.2), (26.0, 1.2), (13.0, 0.6)):
+        moved += np.float32(size_mm) * np.stack([smooth_noise(rng, frame, grain_mm) for _ in range(3)])
+    return (moved + centre).astype(np.float32)
+
+
+def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    product: NDArray[np.float64] = about_x @ about_y @ about_z
+    return product
+
+
+def _sulci(frame: Frame, rng: np.random.Generator) -> Array:
+    """Folds: |noise| is 0 on winding sheets, which drop from the surface inwards as sulci do.
+
+    The noise is looked up on a shell round the brain's middle, so that it hardly changes along the radius.
+    """
+    noise = smooth_noise(rng, frame, 11.0)
+    wobble = np.stack([smooth_noise(rng, frame, 18.0) for _ in range(3)]) * np.float32(3)
+    from_centre = frame.world_mm() - np.asarray(CENTRE_MM, np.float32).reshape(3, 1, 1, 1)
+    radius = np.sqrt((from_centre**2).sum(axis=0)) + 1e-3
+    shell = from_centre * (62 + 0.25 * (radius - 62)) / radius + wobble
+    where = frame.index_of(shell + np.asarray(CENTRE_MM, np.float32).reshape(3, 1, 1, 1))
+    return np.abs(_at(noise, where))
+
+
+def _at(field: Array, where: Array) -> Array:
+    found: Array = ndimage.map_coordinates(field, where, order=1, mode="nearest", output=np.float32)
+    return found
+
+
+def _largest(mask: Mask) -> Mask:
+    """The biggest connected piece, without holes."""
+    pieces, count = ndimage.label(mask)
+    if count > 1:
+        mask = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+    filled: Mask = ndimage.binary_fill_holes(mask)
+    return filled

@@ -1,0 +1,95 @@
+"""The MNI152 anatomy that every phantom case is bent from, as nilearn carries it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from decaseg.data.phantom.frame import Array
+from decaseg.storage import nifti
+
+FILE = "datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
+# Lateral and third ventricles lie in this box; the basal cisterns and the Sylvian fissures do not.
+VENTRICLES_MM = ((-27.0, -58.0, -10.0), (27.0, 36.0, 34.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """Maps on the template's own 1 mm grid, (X, Y, Z) float32; `origin_mm` is the centre of voxel (0, 0, 0).
+
+    gm, wm, csf: tissue fractions 0 to 1. t1: T1-weighted signal, white matter about 1. brain: 1 inside the skull.
+    ventricle_mm: signed distance to the ventricles, negative inside. seeds_mm: (N, 3) places where gliomas begin.
+    """
+
+    gm: Array
+    wm: Array
+    csf: Array
+    t1: Array
+    brain: Array
+    ventricle_mm: Array
+    origin_mm: tuple[float, float, float]
+    seeds_mm: NDArray[np.float64]
+
+    def sample(self, name: str, points_mm: Array) -> Array:
+        """The map's values at points (3, X, Y, Z), linearly interpolated; beyond the map, its edge value."""
+        origin = np.asarray(self.origin_mm, np.float32).reshape(3, 1, 1, 1)
+        where = points_mm - origin
+        found: Array = ndimage.map_coordinates(getattr(self, name), where, order=1, mode="nearest", output=np.float32)
+        return found
+
+
+@lru_cache(maxsize=1)
+def load() -> Template:
+    """Reads the ICBM 2009a symmetric average of 152 adults (Fonov et al., NeuroImage 2011) from nilearn's files."""
+    t1, gm, wm = (_map(name) for name in ("t1", "gm", "wm"))
+    origin = (-98.0, -134.0, -72.0)
+    brain = (t1 > 0).astype(np.float32)
+    gm, wm = gm / np.float32(255), wm / np.float32(255)
+    csf = np.clip(
+        1 - gm - wm, np.float32(0), np.float32(1)
+    )  # also beyond the template's mask, where the subarachnoid space goes on
+    pure = wm > 0.95
+    pad = [(0, 0), (0, 0), (6, 0)]  # the brain touches the map's lowest slice: without air below, it would smear on
+    gm, wm, t1, brain = (np.pad(a, pad) for a in (gm, wm, t1 / t1[pure].mean(), brain))
+    csf = np.pad(csf, pad, constant_values=1)
+    origin = (origin[0], origin[1], origin[2] - 6)
+    return Template(gm, wm, csf, t1, brain, _ventricle_distance(csf, origin), origin, _seeds(wm, origin))
+
+
+def _map(name: str) -> Array:
+    spec = find_spec("nilearn")
+    path = Path(spec.origin).parent / FILE.format(name) if spec is not None and spec.origin else None
+    if path is None or not path.is_file():
+        raise ValueError(
+            "the demo's brains are bent from the MNI152 template, which nilearn carries; install decaseg[demo]"
+        )
+    return np.asarray(nifti.read(path).array[0], np.float32)
+
+
+def _ventricle_distance(csf: Array, origin: tuple[float, float, float]) -> Array:
+    """Signed distance in mm, exact within 1 mm, clipped at 40 mm; computed at 2 mm since it is smooth."""
+    coarse = csf[::2, ::2, ::2]
+    inside = np.zeros(coarse.shape, bool)
+    box = tuple(
+        slice(max(0, int((a - o) // 2)), int((b - o) // 2)) for a, b, o in zip(*VENTRICLES_MM, origin, strict=True)
+    )
+    inside[box] = coarse[box] > 0.5
+    distance = 2 * (ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside))
+    clipped = np.clip(distance, -20, 40).astype(np.float32)
+    fine: Array = ndimage.affine_transform(clipped, [0.5] * 3, output_shape=csf.shape, order=1, mode="nearest")
+    return fine
+
+
+def _seeds(wm: Array, origin: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Supratentorial white matter off the midline, thinned to 4 mm: where adult gliomas mostly sit."""
+    index = np.argwhere(wm[::4, ::4, ::4] > 0.75) * 4
+    mm = index + np.asarray(origin)
+    x, y, z = mm.T
+    cerebellum_or_stem = (z < -22) | ((z < 2) & (y < -38)) | ((z < -2) & (abs(x) < 24))
+    return np.asarray(mm[(abs(x) > 15) & ~cerebellum_or_stem & (z < 56)])

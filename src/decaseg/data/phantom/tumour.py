@@ -1,0 +1,212 @@
+"""A glioma: its core, its enhancing rim, the oedema round it, and how it pushes the brain aside.
+
+The labels are MSD Task01's (BraTS, Menze et al., IEEE TMI 2015): 1 oedema, 2 non-enhancing tumour with necrosis,
+3 enhancing tumour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from decaseg.data.phantom.anatomy import Head, Mask, Tissues
+from decaseg.data.phantom.frame import Array, Frame, fractal_noise, smooth_noise
+from decaseg.data.phantom.front import arrival_time
+from decaseg.data.phantom.template import Template
+from decaseg.geometry import Box, bounding_box
+
+EDEMA, NON_ENHANCING, ENHANCING = 1, 2, 3
+SPEED = {"wm": 1.0, "gm": 0.13, "csf": 0.015}  # oedema follows white matter: Clatz et al., IEEE TMI 2005, use 10 to 1
+REACH_MM = 46.0  # oedema ends there at the latest
+
+
+@dataclass(frozen=True)
+class Character:
+    """What kind of tumour this is, drawn before any voxel. Volumes in ml, lengths in mm."""
+
+    core_ml: float
+    edema_ml: float
+    lobes: int
+    roughness: float
+    rim_mm: float
+    enhances: bool
+    gap: float
+    mass_effect: float
+    satellite: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Tumour:
+    """labels: (X, Y, Z) uint8. edema_time: 0 at the core, 1 at the oedema's edge, more beyond. core_mm: depth in it."""
+
+    labels: np.ndarray
+    edema_time: Array
+    core_mm: Array
+
+
+def draw_character(rng: np.random.Generator, enhances: bool) -> Character:
+    core_ml = float(np.exp(rng.uniform(np.log(4.5), np.log(62))))
+    return Character(
+        core_ml=core_ml,
+        edema_ml=float(np.clip(np.exp(rng.uniform(np.log(16), np.log(95))), 12 + 0.4 * core_ml, 110)),
+        lobes=int(rng.integers(1, 5)),
+        roughness=float(rng.uniform(0.5, 1.2)),
+        rim_mm=float(rng.uniform(2.4, 5.0)),
+        enhances=enhances,
+        gap=float(rng.uniform(-2.2, -0.3)),
+        mass_effect=float(rng.uniform(0.25, 0.55)),
+        satellite=bool(rng.random() < 0.25),
+    )
+
+
+def draw_core(template: Template, head: Head, character: Character, rng: np.random.Generator) -> Array:
+    """Signed distance-like field (mm), positive inside the core, of exactly the volume that the character asks for."""
+    frame = head.frame
+    seed = template.seeds_mm[rng.integers(len(template.seeds_mm))]
+    middle = _voxel_of(head, seed)
+    radius = float(np.cbrt(3 * character.core_ml * 1000 / (4 * np.pi)))
+    world = frame.world_mm()
+    centre = world[:, *middle]
+    field = np.full(frame.shape, -np.inf, np.float32)
+    for lobe in range(character.lobes):
+        offset = rng.normal(0, 1, 3)
+        offset *= rng.uniform(0.45, 0.9) * radius / np.linalg.norm(offset) * (lobe > 0)
+        size = rng.uniform(0.55, 1.0) * radius if lobe else radius
+        stretch = np.exp(rng.normal(0, 0.16, 3))
+        away = (world - (centre + offset).reshape(3, 1, 1, 1)) * stretch.reshape(3, 1, 1, 1)
+        distance = np.sqrt((away**2).sum(axis=0))
+        field = _smooth_max(field, (size - distance).astype(np.float32), 0.12 * radius)
+    noise = fractal_noise(rng, frame, max(9.0, 0.9 * radius), 4)
+    field = field + np.float32(0.2 * radius * character.roughness) * noise
+    # The falx holds a tumour on its side; the skull and the brain's surface hold all.
+    side = np.float32(np.sign(seed[0]))
+    field -= 2 * np.maximum(0, 3 - side * head.template_mm[0]) + 4 * np.maximum(0, 3 - head.depth_mm)
+    field[~head.brain] = -np.inf
+    count = max(8, round(character.core_ml / frame.voxel_ml))
+    level = np.partition(field, field.size - count, axis=None)[field.size - count]
+    return np.asarray(field - level, np.float32)
+
+
+def mass_effect(head: Head, core: Array, character: Character, rng: np.random.Generator) -> Array:
+    """How far each voxel's tissue has been pushed, (3, X, Y, Z) mm: most at the core's edge, nothing at the skull."""
+    frame = head.frame
+    inside = core > 0
+    radius = float(np.cbrt(3 * inside.sum() * frame.spacing_mm**3 / (4 * np.pi)))
+    world = frame.world_mm()
+    centre = world[:, inside].mean(axis=1).reshape(3, 1, 1, 1)
+    away = world - centre
+    r = np.sqrt((away**2).sum(axis=0)) + 1e-3
+    push = character.mass_effect * radius
+    reach = max(26.0, 2.2 * push)  # longer than the push, so that space never folds
+    size = push * np.minimum(r / radius, np.exp(-np.maximum(r - radius, 0) / reach))
+    size *= np.clip(head.depth_mm / 14, 0, 1) * (1 + 0.15 * smooth_noise(rng, frame, 30.0))
+    return np.asarray(away / r * size, np.float32)
+
+
+def draw_tumour(head: Head, tissues: Tissues, core: Array, character: Character, rng: np.random.Generator) -> Tumour:
+    """Labels the core, its rim and the oedema in the brain that the tumour has already deformed."""
+    frame = head.frame
+    core_mask = _kept((core > 0) & ~((tissues.ventricle_mm < -1) & (tissues.csf > 0.6)), frame, 0.3)
+    noise = fractal_noise(rng, frame, 14.0, 3)
+    edema, time = _edema(head, tissues, core_mask, character, noise)
+    if character.satellite:
+        second = _satellite(frame, tissues, time, core_mask, rng)
+        core_mask = core_mask | second
+        edema &= ~second
+    depth = _depth(core_mask, frame.spacing_mm)
+    labels = np.zeros(frame.shape, np.uint8)
+    labels[edema] = EDEMA
+    labels[core_mask] = NON_ENHANCING
+    if character.enhances:
+        labels[_rim(frame, core_mask, depth, character, rng)] = ENHANCING
+    return Tumour(labels, time, depth)
+
+
+def _edema(head: Head, tissues: Tissues, core: Mask, character: Character, noise: Array) -> tuple[Mask, Array]:
+    """The oedema and its arrival time, 1 at its edge; at least the volume asked for while tissue lasts."""
+    frame = head.frame
+    box = _round(core, frame, REACH_MM)
+    gm, wm, csf = (a[box.slices] for a in (tissues.gm, tissues.wm, tissues.csf))
+    # Squares: a voxel half grey, half white is cortex to the oedema, not half a road.
+    speed = SPEED["wm"] * wm**2 + SPEED["gm"] * gm + SPEED["csf"] * csf
+    speed = speed * np.exp(0.55 * noise[box.slices]) * head.brain[box.slices]
+    steps = int(1.25 * REACH_MM / frame.spacing_mm)
+    local = arrival_time(speed.astype(np.float32), core[box.slices], frame.spacing_mm, steps)
+    soaks = head.brain[box.slices] & (csf < 0.5) & ~core[box.slices]
+    times = np.sort(local[soaks])
+    count = min(times.size - 1, round(character.edema_ml / frame.voxel_ml))
+    edge = times[count]
+    time = np.full(frame.shape, np.inf, np.float32)
+    time[box.slices] = local / max(float(edge), 1e-3)
+    edema = np.zeros(frame.shape, bool)
+    edema[box.slices] = soaks & (local < edge)
+    return edema, time
+
+
+def _rim(frame: Frame, core: Mask, depth: Array, character: Character, rng: np.random.Generator) -> Mask:
+    """A shell of varying thickness, here and there broken, here and there nodular, sometimes below the surface."""
+    thickness = character.rim_mm * np.exp(0.45 * smooth_noise(rng, frame, 9.0))
+    thickness = np.minimum(thickness, 0.55 * depth.max())
+    gaps = smooth_noise(rng, frame, 16.0)
+    sunk = np.maximum(0, 2.5 * smooth_noise(rng, frame, 20.0) - 1.5)
+    shell = (depth >= sunk) & (depth < sunk + thickness) & (gaps > character.gap)
+    nodules = (fractal_noise(rng, frame, 8.0, 2) > 1.25) & (depth < 3 * thickness)
+    rim = _kept(core & (shell | nodules), frame, 0.06)
+    if not rim.any():  # all gap: keep the shell whole
+        rim = core & (depth < thickness)
+    return rim
+
+
+def _satellite(frame: Frame, tissues: Tissues, time: Array, core: Mask, rng: np.random.Generator) -> Mask:
+    """A second, small focus in the white matter of the outer oedema; empty where there is no room."""
+    places = np.argwhere((time > 0.35) & (time < 0.8) & (tissues.wm > 0.7))
+    if len(places) == 0:
+        return np.zeros_like(core)
+    centre = places[rng.integers(len(places))]
+    index = np.indices(frame.shape, dtype=np.float32) - centre.reshape(3, 1, 1, 1)
+    distance = np.sqrt((index**2).sum(axis=0)) * frame.spacing_mm
+    blob = distance + 1.5 * smooth_noise(rng, frame, 7.0) < rng.uniform(5.0, 8.0)
+    return _kept(blob & ~core & (tissues.csf < 0.5) & (tissues.depth_mm > 3), frame, 0.3)
+
+
+def _depth(core: Mask, spacing_mm: float) -> Array:
+    """Distance from the core's surface to each voxel centre inside it, mm; 0 outside."""
+    box = bounding_box(core)
+    assert box is not None
+    box = box.grown(1, core.shape)
+    depth = np.zeros(core.shape, np.float32)
+    depth[box.slices] = ndimage.distance_transform_edt(core[box.slices]) * spacing_mm
+    return np.asarray(np.maximum(depth - np.float32(spacing_mm / 2), 0), np.float32)
+
+
+def _kept(mask: Mask, frame: Frame, least_ml: float) -> Mask:
+    """The mask without pieces below `least_ml`; its biggest piece always stays."""
+    pieces, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())[1:]
+    keep = sizes * frame.voxel_ml >= least_ml
+    keep[np.argmax(sizes)] = True
+    kept: Mask = np.concatenate([[False], keep])[pieces]
+    return kept
+
+
+def _round(mask: Mask, frame: Frame, margin_mm: float) -> Box:
+    box = bounding_box(mask)
+    assert box is not None
+    return box.grown(round(margin_mm / frame.spacing_mm), mask.shape)
+
+
+def _voxel_of(head: Head, point_mm: np.ndarray) -> tuple[int, int, int]:
+    """The voxel that shows a point of the template."""
+    away = ((head.template_mm - point_mm.reshape(3, 1, 1, 1)) ** 2).sum(axis=0)
+    x, y, z = np.unravel_index(int(np.argmin(away)), away.shape)
+    return int(x), int(y), int(z)
+
+
+def _smooth_max(a: Array, b: Array, width: float) -> Array:
+    """max(a, b) with its crease rounded over `width` (Quilez's polynomial smooth minimum, negated)."""
+    overlap = np.maximum(width - np.abs(a - b), 0) / width
+    return np.asarray(np.maximum(a, b) + overlap**2 * width / 4, np.float32)
