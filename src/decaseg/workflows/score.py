@@ -235,12 +235,15 @@ def _with_progress(pairs: Sequence[Pair], doing: str = "scoring") -> Iterator[Pa
                 from rich.console import Console
                 from rich.progress import Progress
 
-                bar = Progress(console=Console(stderr=True), transient=True)
+                console = Console(stderr=True)
+                bar = Progress(console=console, transient=console.is_terminal)
                 task = bar.add_task(doing, total=len(pairs))
                 bar.start()
             if bar is not None and task is not None:
                 bar.update(task, completed=done, description=f"{doing} {pair.case}")
             yield pair
+        if bar is not None and task is not None:
+            bar.update(task, completed=len(pairs), description=doing)
     finally:
         if bar is not None:
             bar.stop()
