@@ -8,8 +8,8 @@
 | not       | not   | the metric's formula  | the metric's formula             | as it is              |
 
 So no case drops out of a mean, a structure missed is the worst it can be, and no value is ever NaN or infinite.
-After Maier-Hein, Reinke et al., "Metrics reloaded", Nature Methods 2024 (doi 10.1038/s41592-023-02151-z), which asks
-that undefined values be given a fixed, documented one, the worst for a miss; docs/explanation/metrics.md argues it.
+In the sense of "Metrics reloaded" (Maier-Hein, Reinke et al., Nature Methods 2024, doi 10.1038/s41592-023-02151-z),
+where undefined values must not be left to the software; docs/explanation/metrics.md argues it and names the price.
 """
 
 from __future__ import annotations
