@@ -325,8 +325,8 @@ def _set_place(header: Any, grid: Grid) -> None:
             header[f"quatern_{name}"] = value
         for name, value in zip("xyz", grid.quaternion[4:], strict=True):
             header[f"qoffset_{name}"] = value
-        header["qform_code"] = grid.qform_code
-        header.set_sform(grid.sform, code=grid.sform_code)
+        header.set_sform(grid.sform, code=0)
+        header["qform_code"], header["sform_code"] = grid.qform_code, grid.sform_code  # even one NIfTI does not know
         header["xyzt_units"] = grid.xyzt_units
         return
     axes = grid.affine[:3, :3] / steps
@@ -334,7 +334,7 @@ def _set_place(header: Any, grid: Grid) -> None:
     header["pixdim"][1:4] = steps
     if not sheared:
         header.set_qform(grid.affine, code=1)
-    header.set_sform(grid.affine, code=grid.sform_code if grid.sform_code > 0 else 2)
+    header.set_sform(grid.affine, code=2)
     header["xyzt_units"] = 2
 
 
