@@ -13,9 +13,9 @@ from decaseg.data.phantom.tumour import EDEMA, ENHANCING, NON_ENHANCING, Tumour
 
 # Relative signals as clinical 1.5 T and 3 T protocols show them; each case draws its own round these.
 SIGNAL = {
-    "FLAIR": {"gm": 1.16, "csf": 0.28, "edema": 1.85, "core": 1.45, "rim": 1.55, "texture": -0.15},
-    "T1w": {"gm": 0.80, "csf": 0.34, "edema": 0.74, "core": 0.58, "rim": 0.72, "texture": 0.55},
-    "t1gd": {"gm": 0.84, "csf": 0.36, "edema": 0.76, "core": 0.52, "rim": 1.65, "texture": 0.45},
+    "FLAIR": {"gm": 1.16, "csf": 0.28, "edema": 1.66, "core": 1.38, "rim": 1.42, "texture": -0.15},
+    "T1w": {"gm": 0.80, "csf": 0.34, "edema": 0.69, "core": 0.58, "rim": 0.72, "texture": 0.55},
+    "t1gd": {"gm": 0.84, "csf": 0.36, "edema": 0.71, "core": 0.52, "rim": 1.65, "texture": 0.45},
     "T2w": {"gm": 1.28, "csf": 2.60, "edema": 2.00, "core": 2.15, "rim": 1.65, "texture": -0.45},
 }
 CHANNELS = tuple(SIGNAL)
@@ -44,10 +44,10 @@ def draw_scene(frame: Frame, brain: Mask, tissues: Tissues, tumour: Tumour, rng:
     strength = 0.72 + 0.28 * np.clip(1 - tumour.edema_time, 0, 1) + 0.1 * fractal_noise(rng, frame, 10.0, 3)
     share = tissues.wm + 0.62 * tissues.gm  # cortex swells less and shows through
     edema = np.where(labels >= NON_ENHANCING, 1.0, np.clip(wet * strength * share, 0, 1.2))
-    soft = 0.35 if frame.spacing_mm >= 1.5 else 0.6  # voxels; borders of tissue are not steps
+    soft = 0.42 if frame.spacing_mm >= 1.5 else 0.6  # voxels; borders of tissue are not steps
     core = ndimage.gaussian_filter((labels >= NON_ENHANCING).astype(np.float32), soft)
     rim = ndimage.gaussian_filter((labels == ENHANCING).astype(np.float32), soft)
-    rim *= np.clip(1 + 0.28 * fractal_noise(rng, frame, 6.0, 2), 0.35, 1.8)
+    rim *= np.clip(1 + 0.33 * fractal_noise(rng, frame, 6.0, 2), 0.3, 1.8)
     return Scene(
         tissues=tissues,
         brain=brain,
@@ -66,6 +66,7 @@ def draw_sequence(name: str, scene: Scene, rng: np.random.Generator) -> Array:
     """One sequence's clean signal, (X, Y, Z), white matter about 1, 0 outside the brain."""
     mean = SIGNAL[name]
     gm, csf, edema, core, rim = (mean[k] * rng.normal(1, 0.05) for k in ("gm", "csf", "edema", "core", "rim"))
+    uptake = rng.uniform(0.8, 1.25) if name == "t1gd" else 1.0  # of gadolinium
     tissues = scene.tissues
     signal = tissues.wm + gm * tissues.gm + csf * tissues.csf + mean["texture"] * tissues.t1_texture
     signal *= 1 + 0.022 * scene.texture
@@ -76,14 +77,14 @@ def draw_sequence(name: str, scene: Scene, rng: np.random.Generator) -> Array:
     patchy = {"FLAIR": 0.16, "T1w": 0.07, "t1gd": 0.07, "T2w": 0.22}[name]
     inside = core + fluid + patchy * scene.necrosis
     signal += scene.core * (inside - signal)
-    signal += scene.rim * (rim - signal)
+    signal += scene.rim * (uptake * rim - signal)
     return np.asarray(np.maximum(signal, 0.03) * scene.brain, np.float32)
 
 
 def _enhancing_vessels(name: str, scene: Scene) -> Array:
     """Gadolinium brightens vessels and choroid plexus; flowing blood is dark on spin echo."""
     change = {"FLAIR": -0.1, "T1w": 0.05, "t1gd": 0.95, "T2w": -0.6}[name]
-    choroid = {"FLAIR": 0.35, "T1w": 0.2, "t1gd": 1.0, "T2w": -0.6}[name]
+    choroid = {"FLAIR": 0.35, "T1w": 0.1, "t1gd": 1.0, "T2w": -0.6}[name]
     return change * scene.vessels + choroid * scene.choroid
 
 
@@ -93,27 +94,29 @@ def _lesions(frame: Frame, tissues: Tissues, labels: np.ndarray, rng: np.random.
     near = np.exp(-((np.maximum(tissues.ventricle_mm, 0) / 2.5) ** 2)) * tissues.wm
     patchy = np.clip(0.5 + 0.6 * smooth_noise(rng, frame, 12.0), 0, 1)
     found = max(0.0, caps) * near * patchy
-    noise = smooth_noise(rng, frame, 5.0)
+    noise = smooth_noise(rng, frame, 6.5)
     deep = tissues.wm * np.clip((tissues.depth_mm - 10) / 6, 0, 1)
     if spots > 0:
-        found = np.maximum(found, deep * np.clip((noise - 3.6 + 1.0 * spots) / 0.35, 0, 0.9))
-    clear = ndimage.distance_transform_edt(labels == 0) * frame.spacing_mm
-    return np.asarray(found * np.clip((clear - 4) / 4, 0, 1), np.float32)
+        found = np.maximum(found, deep * np.clip((noise - 2.9 + 0.8 * spots) / 0.5, 0, 0.9))
+    # Apart from the tumour, or nobody could say where its oedema ends.
+    near_tumour = ndimage.gaussian_filter((labels > 0).astype(np.float32), 4.0 / frame.spacing_mm)
+    return np.asarray(found * np.clip(1 - 12 * near_tumour, 0, 1), np.float32)
 
 
 def _vessels(frame: Frame, tissues: Tissues, rng: np.random.Generator) -> Array:
-    """Tubes where two noise fields are both near zero, in the sulci and on the surface."""
+    """Tubes where two noise fields are both near zero, in the sulci and on the surface; the sagittal sinus."""
     first, second = smooth_noise(rng, frame, 13.0), smooth_noise(rng, frame, 13.0)
-    tubes = np.exp(-(first**2 + second**2) / (2 * 0.16**2))
+    tubes = np.exp(-(first**2 + second**2) / (2 * 0.24**2))
     superficial = np.clip(tissues.csf * 1.6, 0, 1) * (tissues.ventricle_mm > 3)
-    return np.asarray(tubes * superficial, np.float32)
+    sinus = np.exp(-((tissues.midline_mm / 2.2) ** 2) - (tissues.depth_mm / 3) ** 2) * (tissues.depth_mm > 0)
+    return np.asarray(np.maximum(tubes * superficial, 0.8 * sinus), np.float32)
 
 
 def _choroid(frame: Frame, tissues: Tissues, rng: np.random.Generator) -> Array:
     """Choroid plexus: strands on the floor of the ventricles."""
     noise = fractal_noise(rng, frame, 7.0, 2)
     inside = np.exp(-(((tissues.ventricle_mm + 1.5) / 1.2) ** 2)) * (tissues.csf > 0.4)
-    return np.asarray(inside * np.clip(noise - 0.7, 0, 0.8), np.float32)
+    return np.asarray(inside * np.clip(noise - 1.0, 0, 0.8), np.float32)
 
 
 __all__ = ["CHANNELS", "EDEMA", "Scene", "draw_scene", "draw_sequence"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Event
 
 from decaseg.data.phantom.case import draw_case
 from decaseg.data.phantom.template import load
@@ -32,24 +33,31 @@ def write_cases(
     Threads, not processes: numpy and scipy release the interpreter lock in their loops, nothing is imported
     twice, and an interruption leaves no orphan behind.
     """
+    stop = Event()
     load()  # once, before the threads would all do it
     numbers = range(1, cases + 1)
     with ThreadPoolExecutor(workers or min(cases, os.cpu_count() or 1)) as pool:
         try:
-            jobs = [pool.submit(_write_case, root, seed, number, spacing_mm) for number in numbers]
+            jobs = [pool.submit(_write_case, root, seed, number, spacing_mm, stop) for number in numbers]
             for done, job in enumerate(as_completed(jobs), 1):
                 job.result()
                 if on_case is not None:
                     on_case(done, cases)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            stop.set()  # the cases under way end at their next stage, those not begun never begin
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
     write_json(root / "dataset.json", _document(cases, channels, labels))
     return root
 
 
-def _write_case(root: Path, seed: int, number: int, spacing_mm: float) -> None:
-    image, label = draw_case(seed, number, spacing_mm)
+def _write_case(root: Path, seed: int, number: int, spacing_mm: float, stop: Event) -> None:
+    def between() -> None:
+        if stop.is_set():
+            raise CancelledError
+
+    image, label = draw_case(seed, number, spacing_mm, between)
+    between()
     nifti.write(root / "imagesTr" / f"{_name(number)}.nii.gz", image)
     nifti.write(root / "labelsTr" / f"{_name(number)}.nii.gz", label)
 

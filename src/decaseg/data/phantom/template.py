@@ -23,7 +23,8 @@ VENTRICLES_MM = ((-27.0, -58.0, -10.0), (27.0, 36.0, 34.0))
 class Template:
     """Maps on the template's own 1 mm grid, (X, Y, Z) float32; `origin_mm` is the centre of voxel (0, 0, 0).
 
-    gm, wm, csf: tissue fractions 0 to 1. t1: T1-weighted signal, white matter about 1. brain: 1 inside the skull.
+    gm, wm, csf: tissue fractions 0 to 1. t1: T1-weighted signal, white matter about 1. brain: 1 well inside the skull,
+    0.5 about at it.
     ventricle_mm: signed distance to the ventricles, negative inside. seeds_mm: (N, 3) places where gliomas begin.
     """
 
@@ -37,8 +38,8 @@ class Template:
     seeds_mm: NDArray[np.float64]
 
     def sample(self, name: str, points_mm: Array) -> Array:
-        """The map's values at points (3, X, Y, Z), linearly interpolated; beyond the map, its edge value."""
-        origin = np.asarray(self.origin_mm, np.float32).reshape(3, 1, 1, 1)
+        """The map's values at points (3, ...), linearly interpolated; beyond the map, its edge value."""
+        origin = np.asarray(self.origin_mm, np.float32).reshape(3, *[1] * (points_mm.ndim - 1))
         where = points_mm - origin
         found: Array = ndimage.map_coordinates(getattr(self, name), where, order=1, mode="nearest", output=np.float32)
         return found
@@ -59,6 +60,7 @@ def load() -> Template:
     gm, wm, t1, brain = (np.pad(a, pad) for a in (gm, wm, t1 / t1[pure].mean(), brain))
     csf = np.pad(csf, pad, constant_values=1)
     origin = (origin[0], origin[1], origin[2] - 6)
+    brain = ndimage.gaussian_filter(brain, 2.0)  # soft, so that a threshold moves the outline by millimetres
     return Template(gm, wm, csf, t1, brain, _ventricle_distance(csf, origin), origin, _seeds(wm, origin))
 
 
