@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decaseg.geometry import Box, bounding_box
 from decaseg.reporting.extras import need
 from decaseg.reporting.overlay import Layers, blank, draw_legend, lay, letter_edges, scale_bar
-from decaseg.reporting.paint import INK, QUIET, shortened, write_words
+from decaseg.reporting.paint import GROUND, INK, QUIET, Coat, Colour, shortened, write_words
 from decaseg.reporting.planes import AXIAL, body_box, make_scene
 from decaseg.storage.files import replacing
 from decaseg.volume import Volume
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_BYTES = 3_000_000
-MOST_FRAMES = 64
-FRAME_MS, PAUSE_MS = 90, 700
-COLOURS = 96  # enough that greys show no bands at this size; every doubling costs a fifth more bytes
+MOST_FRAMES = 56
+FRAME_MS, PAUSE_MS = 90, 900
+TRACK: Colour = (40, 46, 58)
+GREYS, SHADES = 56, 16  # fixed colours, so that nothing flickers; more greys show less banding and cost bytes
 
 
 def draw_animation(
@@ -40,11 +42,14 @@ def draw_animation(
     """
     labels = tuple(value for value in names if 0 < value < 256)
     layers = lay(make_scene(image, prediction, truth, labels, channel), names)
-    layers = layers.cropped(_scrolled(layers))
+    # Outlines a structure are too much for a moving picture of this size.
+    areas = tuple(entry for entry in layers.legend if not entry[2])
+    layers = replace(layers, outlined=None, coat=Coat(layers.coat.colours), legend=areas).cropped(_scrolled(layers))
     while True:
         frames = _frames(layers, caption, side)
+        palette = _palette(layers.coat)
         with replacing(path) as temporary:
-            _save(temporary, frames)
+            _save(temporary, frames, palette)
             size = temporary.stat().st_size
             if size < MAX_BYTES or side <= 160:
                 return
@@ -76,6 +81,7 @@ def _frames(layers: Layers, caption: str, side: int) -> list[Image]:
     if small:
         y += 22
         write_words(draw, (14, y), shortened(draw, small, 14, width - 28), 14, QUIET)
+        y += 2
     top = draw_legend(draw, layers.legend, (14, y + 26), width - 28, 13) + 14
     bar = top + size[1] + 12
     draw.rectangle((0, top, width, top + size[1]), fill=(0, 0, 0))
@@ -94,29 +100,32 @@ def _frame(
     draw = need("PIL.ImageDraw").Draw(frame)
     frame.paste(layers.picture(AXIAL, index, size, rim_px=1.25), ((frame.width - size[0]) // 2, top))
     letter_edges(draw, AXIAL, (0, top, frame.width, top + size[1]), 18)
-    write_words(draw, (14, top + 22), f"z {scene.position_mm(2, index):.0f} mm", 14, QUIET, halo=True)
+    write_words(draw, (14, top + 22), f"z {scene.position_mm(2, index):.0f} mm", 14, INK, halo=True)
     scale_bar(draw, (14, top + size[1] - 10), scale, scene.shape[0] * scene.spacing_mm[0], 13)
     reach = 14 + (frame.width - 28) * (index + 1) / scene.shape[2]
-    draw.rectangle((14, bar, frame.width - 14, bar + 3), fill=(40, 46, 58))
+    draw.rectangle((14, bar, frame.width - 14, bar + 3), fill=TRACK)
     draw.rectangle((14, bar, reach, bar + 3), fill=INK)
     return frame
 
 
-def _save(path: Path, frames: Sequence[Image]) -> None:
+def _save(path: Path, frames: Sequence[Image], palette: Image) -> None:
     image = need("PIL.Image")
-    palette = _palette(frames)
-    flat: list[Any] = [f.quantize(palette=palette, dither=image.Dither.NONE) for f in frames]
-    order = [*flat, *flat[-2:0:-1]]  # there and back, so that nothing jumps
-    times = [FRAME_MS] * len(order)
-    times[0] = times[len(flat) - 1] = PAUSE_MS
-    order[0].save(path, format="GIF", save_all=True, append_images=order[1:], duration=times, loop=0, optimize=False)
+    flat: list[Any] = [frame.quantize(palette=palette, dither=image.Dither.NONE) for frame in frames]
+    times = [FRAME_MS] * len(flat)
+    times[0], times[-1] = PAUSE_MS // 2, PAUSE_MS
+    flat[0].save(path, format="GIF", save_all=True, append_images=flat[1:], duration=times, loop=0, optimize=False)
 
 
-def _palette(frames: Sequence[Image]) -> Image:
-    """One palette for all frames, from six of them, so that nothing flickers."""
-    image = need("PIL.Image")
-    sample = [frames[i * (len(frames) - 1) // 5] for i in range(6)]
-    sheet = image.new("RGB", (sample[0].width, sample[0].height * len(sample)))
-    for i, frame in enumerate(sample):
-        sheet.paste(frame, (0, i * frame.height))
-    return sheet.quantize(COLOURS, method=image.Quantize.MEDIANCUT)  # type: ignore[no-any-return]
+def _palette(coat: Coat) -> Image:
+    """Greys, and each class colour over darker and brighter grey as `paint_slice` mixes them."""
+    colours: list[Colour] = [GROUND, INK, QUIET, TRACK]
+    colours += [(g, g, g) for g in (round(i * 255 / (GREYS - 1)) for i in range(GREYS))]
+    for colour in list(coat.colours.values())[: (256 - len(colours)) // (SHADES + 1)]:
+        colours.append(colour)
+        for i in range(SHADES):
+            grey = coat.dimmed * 255 * i / (SHADES - 1)
+            r, g, b = (round(coat.fill * part + (1 - coat.fill) * grey) for part in colour)
+            colours.append((r, g, b))
+    palette = need("PIL.Image").new("P", (1, 1))
+    palette.putpalette([part for colour in colours for part in colour])
+    return palette  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 # Pixels of the finished picture, which is meant to be shown at half its size.
 WIDTH, MARGIN, GAP = 1920, 48, 12
 HERO_MAX_HEIGHT = 820
-TILES_ACROSS, TILE_ROWS = 6, 2
+TILE_ROWS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,7 @@ class Layers:
     def picture(self, plane: Plane, index: int, size: tuple[int, int], rim_px: float = 2.0) -> Image:
         grey = self.scene.window.grey(cut(self.scene.image, plane, index))
         outlined = None if self.outlined is None else cut(self.outlined, plane, index)
-        coat = Coat(self.coat.colours, self.coat.fill, self.coat.rim, rim_px, self.coat.outlines)
-        return paint_slice(grey, cut(self.classes, plane, index), size, coat, outlined)
+        return paint_slice(grey, cut(self.classes, plane, index), size, replace(self.coat, rim_px=rim_px), outlined)
 
     def cropped(self, box: Box) -> Layers:
         a, b, c = box.slices
@@ -137,7 +136,7 @@ def lay(scene: Scene, names: Mapping[int, str]) -> Layers:
     if not several:
         return Layers(scene, verdict, Coat(colours), None, legend)
     legend += tuple((f"true {named[v]}", hues[v], True) for v in hues)
-    return Layers(scene, verdict, Coat(colours, fill=0.45, rim=0.45, outlines=hues), scene.truth, legend)
+    return Layers(scene, verdict, Coat(colours, rim=0.45, outlines=hues), scene.truth, legend)
 
 
 def _labels(names: Mapping[int, str]) -> tuple[int, ...]:
@@ -181,10 +180,13 @@ def draw_legend(
     """Writes the legend in as many lines as it needs, from the baseline `place`; gives the last baseline."""
     x, y = float(place[0]), place[1]
     box = round(size * 0.8)
+    lines_begun = False
     for words, colour, line in legend:
         words = shortened(draw, words, size, room - 2 * box)
         width = box * 1.6 + words_width(draw, words, size) + size * 1.4
-        if x > place[0] and x + width > place[0] + room:
+        first_line = line and not lines_begun
+        lines_begun = lines_begun or line
+        if x > place[0] and (first_line or x + width > place[0] + room):
             x, y = float(place[0]), y + round(size * 1.6)
         if line:
             middle = y - box // 2
@@ -215,7 +217,7 @@ def _heroes(layers: Layers) -> Image:
         canvas.paste(layers.picture(plane, index, size), at)
         letter_edges(draw, plane, panel, 34)
         words = f"{plane.name}  {'xyz'[plane.axis]} {scene.position_mm(plane.axis, index):.0f} mm"
-        write_words(draw, (panel[0] + 20, 40), words, 26, QUIET, halo=True)
+        write_words(draw, (panel[0] + 20, 40), words, 26, INK, halo=True)
         if plane is AXIAL:
             scale_bar(draw, (panel[0] + 20, height - 20), scale, extent[plane.across], 24)
         left = panel[2] + GAP
@@ -246,22 +248,23 @@ def scale_bar(draw: ImageDraw, place: tuple[int, int], scale: float, width_mm: f
 
 def _montage(layers: Layers) -> Image:
     scene = layers.scene
-    indices = spread_indices(scene, AXIAL, TILES_ACROSS * TILE_ROWS)
-    rows = -(-len(indices) // TILES_ACROSS)
-    side = (WIDTH - 2 * MARGIN - (TILES_ACROSS - 1) * GAP) // TILES_ACROSS
     close = layers.cropped(_close_up(scene))
     extent = [n * s for n, s in zip(close.scene.shape, close.scene.spacing_mm, strict=True)]
-    scale = side / max(extent[:2])
-    high = min(side, max(round(extent[1] * scale), round(side * 0.7)))
+    across = 8 if extent[0] < 0.75 * extent[1] else 6
+    indices = spread_indices(scene, AXIAL, across * TILE_ROWS)
+    rows = -(-len(indices) // across)
+    side = (WIDTH - 2 * MARGIN - (across - 1) * GAP) // across
+    high = round(side * min(1.4, max(0.7, extent[1] / extent[0])))
+    scale = min(side / extent[0], high / extent[1])
     size = (max(1, round(extent[0] * scale)), max(1, round(extent[1] * scale)))
     canvas, draw = blank(WIDTH, rows * (high + GAP))
     for i, index in enumerate(indices):
-        x = MARGIN + (i % TILES_ACROSS) * (side + GAP)
-        y = (i // TILES_ACROSS) * (high + GAP)
+        x = MARGIN + (i % across) * (side + GAP)
+        y = (i // across) * (high + GAP)
         draw.rectangle((x, y, x + side - 1, y + high - 1), fill=(0, 0, 0))
         tile = close.picture(AXIAL, index, size, rim_px=1.5)
         canvas.paste(tile, (x + (side - size[0]) // 2, y + (high - size[1]) // 2))
-        write_words(draw, (x + 12, y + 28), f"z {scene.position_mm(2, index):.0f} mm", 20, QUIET, halo=True)
+        write_words(draw, (x + 12, y + 28), f"z {scene.position_mm(2, index):.0f} mm", 20, INK, halo=True)
         if i == 0:
             scale_bar(draw, (x + 12, y + high - 12), scale, extent[0], 20)
     return canvas

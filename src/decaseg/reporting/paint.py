@@ -36,10 +36,14 @@ STRUCTURE_COLOURS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True)
 class Coat:
-    """How masks are painted: a colour a class, how much of it covers the image, and the width of the rim in pixels."""
+    """How masks are painted: a colour a class, how much of it covers the image, and the width of the rim in pixels.
+
+    The grey below is dimmed to a part of itself, or colours would wash out where the image is bright.
+    """
 
     colours: Mapping[int, Colour]
-    fill: float = 0.38
+    fill: float = 0.45
+    dimmed: float = 0.8
     rim: float = 0.95
     rim_px: float = 2.0
     outlines: Mapping[int, Colour] = field(default_factory=dict)
@@ -79,6 +83,7 @@ def paint_slice(
         colour = coat.colours.get(value)
         if colour is not None:
             rim = mask & ~_eroded(mask, round(2 * coat.rim_px))
+            picture = picture * (1 - (1 - coat.dimmed) * _halved(mask)[..., None])
             picture = _blend(picture, colour, coat.fill * _halved(mask & ~rim) + coat.rim * _halved(rim))
     if outlined is not None:
         for value, mask in _regions(outlined, size).items():

@@ -1,0 +1,113 @@
+"""Says numbers and documents in words: metrics by their names, durations, nested settings as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from decaseg.reporting.material import Material, Scores
+
+Tree = str | list[tuple[str, Any]]  # text, or (name, Tree) rows
+
+METRIC_WORDS: Mapping[str, str] = {
+    "dice": "Dice",
+    "hd95_mm": "95 % Hausdorff",
+    "nsd": "Surface Dice",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "precision": "Precision",
+    "volume_ml": "Predicted volume",
+    "iou": "Jaccard index",
+    "assd_mm": "Mean surface distance",
+    "volume_truth_ml": "True volume",
+    "volume_error_ml": "Volume error",
+}
+MAIN_METRICS = ("dice", "hd95_mm", "nsd", "sensitivity", "specificity", "precision")
+DEEPEST, MOST_ENTRIES = 8, 60
+
+
+def metric_words(metric: str) -> str:
+    return METRIC_WORDS.get(metric, metric.replace("_", " "))
+
+
+def said(metric: str, value: float | None) -> str:
+    """A metric's value with its unit, as many digits as mean something.
+
+    >>> said("dice", 0.87654), said("hd95_mm", 4.06), said("nsd", None)
+    ('0.877', '4.1 mm', 'not given')
+    """
+    if value is None:
+        return "not given"
+    for unit in ("mm", "ml"):
+        if metric.endswith(f"_{unit}"):
+            return f"{value:.1f} {unit}" if abs(value) >= 1 else f"{value:.2g} {unit}"
+    return f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(42.4), duration(3700)
+    ('42 s', '1 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def tree(value: Any, depth: int = 0) -> Tree:
+    """A JSON document as rows of (name, text or rows), long lists cut with the number left out said."""
+    if depth >= DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        rows = [(str(key), tree(child, depth + 1)) for key, child in list(value.items())[:MOST_ENTRIES]]
+        if len(value) > MOST_ENTRIES:
+            rows.append(("…", f"and {len(value) - MOST_ENTRIES} more"))
+        return rows or "none"
+    if isinstance(value, list | tuple):
+        return _list(value, depth)
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _list(values: Sequence[Any], depth: int) -> Tree:
+    if any(isinstance(v, Mapping) for v in values):
+        return tree({str(i): v for i, v in enumerate(values, 1)}, depth)
+    if any(isinstance(v, list | tuple) for v in values):
+        parts = [str(tree(v, depth + 1)) for v in values[:MOST_ENTRIES]]
+        text = "; ".join(parts)
+    else:
+        numeric = 2 <= len(values) <= 3 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        text = (" × " if numeric else ", ").join(str(tree(v, depth + 1)) for v in values[:MOST_ENTRIES])
+    more = len(values) - MOST_ENTRIES
+    return (text + (f" … and {more} more" if more > 0 else "")) or "none"
+
+
+def origin_words(material: Material, scores: Scores) -> list[tuple[str, bool]]:
+    """Which cases were scored and whether they chose the checkpoint: sentences, and whether each is a warning."""
+    said_words: list[tuple[str, bool]] = []
+    splits = material.documents.get("splits", {})
+    train, val = (set(map(str, splits.get(key) or ())) for key in ("train", "val"))
+    cases = set(scores.cases)
+    trained, validated = len(cases & train), len(cases & val)
+    if trained:
+        said_words.append((f"{trained} of the {len(cases)} cases were trained on: for those this is memory, not skill.", True))
+    elif validated:
+        said_words.append((f"{validated} of the {len(cases)} cases are the run's validation cases, none was trained on.", False))
+    elif train or val:
+        said_words.append(("None of the cases was trained on or used for validation.", False))
+    scored = scores.other.get("cases_scored")
+    if isinstance(scored, str) and scored:
+        said_words.append((f"Cases scored: {scored}.", False))
+    selection = scores.other.get("selection")
+    if isinstance(selection, str) and selection.strip():
+        text = selection.strip()
+        said_words.append((text if text[-1] in ".!?" else text + ".", False))
+    elif not trained:
+        said_words.append(
+            ("The evaluation does not say which cases chose the checkpoint; on cases that did, a score is flattered.", True)
+        )
+    return said_words
