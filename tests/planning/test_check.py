@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from decaseg.planning.check import Problem, problems, quick_problems
+from decaseg.planning.check import Problem, problems, quick_problems, refuse, voxel_problems
 from decaseg.storage import nifti
 from decaseg.storage.decathlon import read_dataset
 from decaseg.volume import Volume
@@ -211,6 +211,18 @@ def test_progress_counts_cases_and_threads_change_nothing(tmp_path: Path) -> Non
     one = list(problems(read_dataset(root), 1, lambda done, total: steps.append((done, total))))
     assert steps == [(n, 5) for n in range(1, 6)]
     assert one == list(problems(read_dataset(root), 4))
+
+
+def test_who_has_read_a_case_can_ask_about_its_voxels(tmp_path: Path) -> None:
+    dataset = read_dataset(write_dataset(tmp_path, cases=2))
+    files = dataset.case("case_001")
+    image, label = nifti.read(image_file := files.image).array, nifti.read(label_file := Path(str(files.label))).array
+    assert voxel_problems(dataset, files, image, label) == []
+    found = voxel_problems(dataset, files, image * 0, label + 7)
+    assert [problem.file for problem in found] == [image_file, label_file]
+    with pytest.raises(ValueError, match=r"is 0 in every voxel.*\(and 1 more problem: decaseg check lists all\)$"):
+        refuse(found)
+    refuse([Problem(image_file, "is odd", "look at it", "warning")])
 
 
 def test_odd_file_names_stay_on_one_line() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from decaseg.planning.check_voxels import image_faults, label_faults
+from numpy.typing import NDArray
+
+from decaseg.planning.check_voxels import digest_of, image_faults, label_faults
 from decaseg.storage import nifti
 from decaseg.storage.decathlon import CaseFiles, Dataset
 from decaseg.volume import Grid
@@ -58,6 +60,21 @@ def quick_problems(dataset: Dataset) -> list[Problem]:
     with ThreadPoolExecutor(4) as pool:
         headers = pool.map(lambda files: _headers(dataset, files), dataset.training)
         return [problem for found in headers for problem in found.problems]
+
+
+def voxel_problems(dataset: Dataset, files: CaseFiles, image: NDArray, label: NDArray) -> list[Problem]:
+    """What the voxels of one case tell, for whoever has read it already: image and label as (C, X, Y, Z)."""
+    found = _image_problems(dataset, files.image, image)
+    return [*found, *(_label_problems(dataset, files.label, label)[0] if files.label is not None else ())]
+
+
+def refuse(found: Iterable[Problem]) -> None:
+    """Raises a ValueError with the first error, and says how to see the others; warnings pass."""
+    errors = [problem for problem in found if problem.severity == "error"]
+    if errors:
+        first, more = errors[0], len(errors) - 1
+        others = f" (and {_count(more, 'more problem')}: decaseg check lists all)" if more else ""
+        raise ValueError(f"{first.file}: {first.fault}; {first.fix}{others}")
 
 
 def problems(dataset: Dataset, threads: int | None = None, progress: Progress | None = None) -> Iterator[Problem]:
@@ -168,9 +185,10 @@ def _disagrees(grid: Grid) -> bool:
 def _contents(dataset: Dataset, files: CaseFiles) -> Contents:
     found = Contents(files, ())
     try:
-        faults, digest = image_faults(nifti.read(files.image).array, dataset.channels)
-        new = tuple(Problem(files.image, fault, fix) for fault, fix in faults)
-        found = replace(found, problems=new, image_digest=digest)
+        image = nifti.read(files.image).array
+        new = _image_problems(dataset, files.image, image)
+        found = replace(found, problems=new, image_digest=digest_of(image))
+        del image  # before the label is read: memory holds one of them
     except nifti.NiftiError as error:
         found = replace(found, problems=(_unreadable(error),))
     if files.label is None:
@@ -179,9 +197,17 @@ def _contents(dataset: Dataset, files: CaseFiles) -> Contents:
         label = nifti.read(files.label).array
     except nifti.NiftiError as error:
         return replace(found, problems=(*found.problems, _unreadable(error)))
-    faults, digest, values = label_faults(label, dataset.labels)
-    new = tuple(Problem(files.label, fault, fix) for fault, fix in faults)
-    return replace(found, problems=found.problems + new, label_digest=digest, values=values)
+    new, values = _label_problems(dataset, files.label, label)
+    return replace(found, problems=found.problems + new, label_digest=digest_of(label), values=values)
+
+
+def _image_problems(dataset: Dataset, file: Path, image: NDArray) -> tuple[Problem, ...]:
+    return tuple(Problem(file, fault, fix) for fault, fix in image_faults(image, dataset.channels))
+
+
+def _label_problems(dataset: Dataset, file: Path, label: NDArray) -> tuple[tuple[Problem, ...], frozenset[int] | None]:
+    faults, values = label_faults(label, dataset.labels)
+    return tuple(Problem(file, fault, fix) for fault, fix in faults), values
 
 
 def _duplicates(trained: list[Contents], tests: list[Contents]) -> Iterator[Problem]:

@@ -14,8 +14,8 @@ SLAB_VOXELS = 1 << 20  # counted at a time, so that counting needs no second cop
 MAX_VALUES = 1000  # a label map with more different values is no label map
 
 
-def image_faults(array: NDArray, channels: Sequence[str]) -> tuple[Faults, bytes]:
-    """Faults of a (C, X, Y, Z) image and a digest of its voxels: NaN, infinities, channels without any contrast."""
+def image_faults(array: NDArray, channels: Sequence[str]) -> Faults:
+    """Faults of a (C, X, Y, Z) image: NaN, infinities, channels without any contrast."""
     faults: Faults = []
     for number, channel in enumerate(array):
         one_of_many = array.shape[0] > 1
@@ -30,11 +30,11 @@ def image_faults(array: NDArray, channels: Sequence[str]) -> tuple[Faults, bytes
         elif low == high:
             fix = "export it again or take the case out of dataset.json"
             faults.append((f"{where}is {low:g} in every voxel, so there is nothing to learn from", fix))
-    return faults, _digest(array)
+    return faults
 
 
-def label_faults(array: NDArray, labels: Mapping[int, str]) -> tuple[Faults, bytes, frozenset[int] | None]:
-    """Faults of a (1, X, Y, Z) label map, a digest of its voxels, and the values that occur (None: not to be told)."""
+def label_faults(array: NDArray, labels: Mapping[int, str]) -> tuple[Faults, frozenset[int] | None]:
+    """Faults of a (1, X, Y, Z) label map, and the values that occur in it (None: too many to be told)."""
     counts: Counter[int] = Counter()
     fractions = 0
     for slab in _slabs(array[0]):
@@ -46,7 +46,7 @@ def label_faults(array: NDArray, labels: Mapping[int, str]) -> tuple[Faults, byt
         counts.update(_counted(slab))
         if len(counts) > MAX_VALUES:
             fault = f"holds more than {MAX_VALUES:,} different values, so it looks like an image, not a label map"
-            return [(fault, "name the label map in dataset.json")], _digest(array), None
+            return [(fault, "name the label map in dataset.json")], None
     faults: Faults = []
     if fractions:
         fault = f"has {fractions:,} voxels that are no whole numbers (or NaN)"
@@ -60,7 +60,7 @@ def label_faults(array: NDArray, labels: Mapping[int, str]) -> tuple[Faults, byt
     if set(counts) == {0} and not fractions:
         fix = "draw it, or take the case out of dataset.json"
         faults.append(("is an empty label: 0, the background, in every voxel", fix))
-    return faults, _digest(array), frozenset(counts)
+    return faults, frozenset(counts)
 
 
 def _counted(slab: NDArray) -> dict[int, int]:
@@ -80,7 +80,7 @@ def _slabs(volume: NDArray) -> Iterator[NDArray]:
         yield volume[:, :, z : z + depth]
 
 
-def _digest(array: NDArray) -> bytes:
+def digest_of(array: NDArray) -> bytes:
     """The same for the same shape and type with the same voxels, whatever the file's compression and header."""
     digest = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
     for channel in array:
