@@ -55,8 +55,10 @@ def draw_head(template: Template, frame: Frame, rng: np.random.Generator) -> Hea
     """A head of its own size, shape, folding, ventricles and age."""
     points = _warped(frame, rng)
     # Skull stripping is never even: it leaves more of the subarachnoid space here, less there.
-    uneven = 0.05 * smooth_noise(rng, frame, 9.0) + 0.14 * smooth_noise(rng, frame, 28.0)
-    brain = _largest(template.sample("brain", points) + uneven > 0.54)
+    uneven = np.clip(0.05 * smooth_noise(rng, frame, 9.0) + 0.12 * smooth_noise(rng, frame, 28.0), -0.2, 0.3)
+    rough = template.sample("brain", points) + uneven > 0.54
+    pockets = ndimage.gaussian_filter(rough.astype(np.float32), 4.0 / frame.spacing_mm) > 0.5
+    brain = _largest(rough | pockets)
     depth = ndimage.distance_transform_edt(brain).astype(np.float32) * np.float32(frame.spacing_mm)
     return Head(
         frame=frame,

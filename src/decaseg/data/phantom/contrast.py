@@ -15,7 +15,7 @@ from decaseg.data.phantom.tumour import EDEMA, ENHANCING, NON_ENHANCING, Tumour
 SIGNAL = {
     "FLAIR": {"gm": 1.16, "csf": 0.28, "edema": 1.66, "core": 1.38, "rim": 1.42, "texture": -0.15},
     "T1w": {"gm": 0.80, "csf": 0.34, "edema": 0.69, "core": 0.58, "rim": 0.72, "texture": 0.55},
-    "t1gd": {"gm": 0.84, "csf": 0.36, "edema": 0.71, "core": 0.52, "rim": 1.65, "texture": 0.45},
+    "t1gd": {"gm": 0.84, "csf": 0.36, "edema": 0.71, "core": 0.52, "rim": 1.85, "texture": 0.45},
     "T2w": {"gm": 1.28, "csf": 2.60, "edema": 2.00, "core": 2.15, "rim": 1.65, "texture": -0.45},
 }
 CHANNELS = tuple(SIGNAL)
@@ -34,6 +34,7 @@ class Scene:
     vessels: Array
     choroid: Array
     necrosis: Array
+    blood: Array
     texture: Array
 
 
@@ -58,6 +59,7 @@ def draw_scene(frame: Frame, brain: Mask, tissues: Tissues, tumour: Tumour, rng:
         vessels=_vessels(frame, tissues, rng),
         choroid=_choroid(frame, tissues, rng),
         necrosis=fractal_noise(rng, frame, 11.0, 3),
+        blood=_blood(frame, rng),
         texture=fractal_noise(rng, frame, 9.0, 3),
     )
 
@@ -66,7 +68,7 @@ def draw_sequence(name: str, scene: Scene, rng: np.random.Generator) -> Array:
     """One sequence's clean signal, (X, Y, Z), white matter about 1, 0 outside the brain."""
     mean = SIGNAL[name]
     gm, csf, edema, core, rim = (mean[k] * rng.normal(1, 0.05) for k in ("gm", "csf", "edema", "core", "rim"))
-    uptake = rng.uniform(0.8, 1.25) if name == "t1gd" else 1.0  # of gadolinium
+    uptake = rng.uniform(0.95, 1.3) if name == "t1gd" else 1.0  # of gadolinium
     tissues = scene.tissues
     signal = tissues.wm + gm * tissues.gm + csf * tissues.csf + mean["texture"] * tissues.t1_texture
     signal *= 1 + 0.022 * scene.texture
@@ -76,6 +78,7 @@ def draw_sequence(name: str, scene: Scene, rng: np.random.Generator) -> Array:
     fluid = rng.normal(0.0, 0.16) if name == "FLAIR" else 0.0  # proteinaceous or watery necrosis
     patchy = {"FLAIR": 0.16, "T1w": 0.07, "t1gd": 0.07, "T2w": 0.22}[name]
     inside = core + fluid + patchy * scene.necrosis
+    inside += scene.blood * ({"FLAIR": 0.9, "T1w": 1.3, "t1gd": 1.3, "T2w": 0.7}[name] - inside)
     signal += scene.core * (inside - signal)
     signal += scene.rim * (uptake * rim - signal)
     return np.asarray(np.maximum(signal, 0.03) * scene.brain, np.float32)
@@ -88,11 +91,17 @@ def _enhancing_vessels(name: str, scene: Scene) -> Array:
     return change * scene.vessels + choroid * scene.choroid
 
 
+def _blood(frame: Frame, rng: np.random.Generator) -> Array:
+    """Old bleeding in every sixth tumour: methaemoglobin, bright on T1 and dark on T2; used inside the core only."""
+    patches = np.clip((fractal_noise(rng, frame, 9.0, 2) - 0.8) / 0.4, 0, 1)
+    return np.asarray(patches * (rng.random() < 1 / 6), np.float32)
+
+
 def _lesions(frame: Frame, tissues: Tissues, labels: np.ndarray, rng: np.random.Generator) -> Array:
     """Caps on the ventricles' horns and spots of small-vessel disease: bright, benign, not labelled."""
     caps, spots = rng.uniform(-0.5, 1.0), rng.uniform(-0.6, 1.0)
-    near = np.exp(-((np.maximum(tissues.ventricle_mm, 0) / 2.5) ** 2)) * tissues.wm
-    patchy = np.clip(0.5 + 0.6 * smooth_noise(rng, frame, 12.0), 0, 1)
+    near = np.exp(-((np.maximum(tissues.ventricle_mm, 0) / 3.2) ** 2)) * tissues.wm
+    patchy = np.clip(0.6 + 0.6 * smooth_noise(rng, frame, 12.0), 0, 1)
     found = max(0.0, caps) * near * patchy
     noise = smooth_noise(rng, frame, 6.5)
     deep = tissues.wm * np.clip((tissues.depth_mm - 10) / 6, 0, 1)

@@ -25,7 +25,8 @@ class Template:
 
     gm, wm, csf: tissue fractions 0 to 1. t1: T1-weighted signal, white matter about 1. brain: 1 well inside the skull,
     0.5 about at it.
-    ventricle_mm: signed distance to the ventricles, negative inside. seeds_mm: (N, 3) places where gliomas begin.
+    ventricle_mm: signed distance to the ventricles, negative inside. seeds_mm: (N, 3) places where
+    gliomas begin, with odds (N,) that sum to 1.
     """
 
     gm: Array
@@ -36,6 +37,7 @@ class Template:
     ventricle_mm: Array
     origin_mm: tuple[float, float, float]
     seeds_mm: NDArray[np.float64]
+    seed_odds: NDArray[np.float64]
 
     def sample(self, name: str, points_mm: Array) -> Array:
         """The map's values at points (3, ...), linearly interpolated; beyond the map, its edge value."""
@@ -61,7 +63,8 @@ def load() -> Template:
     csf = np.pad(csf, pad, constant_values=1)
     origin = (origin[0], origin[1], origin[2] - 6)
     brain = ndimage.gaussian_filter(brain, 2.0)  # soft, so that a threshold moves the outline by millimetres
-    return Template(gm, wm, csf, t1, brain, _ventricle_distance(csf, origin), origin, _seeds(wm, origin))
+    seeds = _seeds(wm, origin)
+    return Template(gm, wm, csf, t1, brain, _ventricle_distance(csf, origin), origin, seeds, _seed_odds(seeds))
 
 
 def _map(name: str) -> Array:
@@ -95,3 +98,20 @@ def _seeds(wm: Array, origin: tuple[float, float, float]) -> NDArray[np.float64]
     x, y, z = mm.T
     cerebellum_or_stem = (z < -22) | ((z < 2) & (y < -38)) | ((z < -2) & (abs(x) < 24))
     return np.asarray(mm[(abs(x) > 15) & ~cerebellum_or_stem & (z < 56)])
+
+
+def _seed_odds(seeds_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How likely each seed is, sum 1: gliomas per lobe as Larjavaara et al. (Neuro-Oncology 2007) counted them.
+
+    The lobes are cut by planes, which is as exact as the use needs.
+    """
+    x, y, z = seeds_mm.T
+    temporal = (z < 6) & (abs(x) > 27) & (y < 14)
+    occipital = (y < -64) & ~temporal
+    parietal = (y < -22) & ~temporal & ~occipital
+    frontal = (y > -6) & ~temporal
+    rest = ~(temporal | occipital | parietal | frontal)
+    odds = np.zeros(len(seeds_mm))
+    for lobe, share in ((frontal, 0.40), (temporal, 0.29), (parietal, 0.17), (occipital, 0.04), (rest, 0.10)):
+        odds[lobe] = share / max(1, lobe.sum())
+    return np.asarray(odds / odds.sum())

@@ -18,7 +18,7 @@ from decaseg.data.phantom.template import Template
 from decaseg.geometry import Box, bounding_box
 
 EDEMA, NON_ENHANCING, ENHANCING = 1, 2, 3
-SPEED = {"wm": 1.0, "gm": 0.13, "csf": 0.015}  # oedema follows white matter: Clatz et al., IEEE TMI 2005, use 10 to 1
+SPEED = {"wm": 1.0, "gm": 0.08, "csf": 0.012}  # oedema follows white matter: Clatz et al., IEEE TMI 2005, use 10 to 1
 REACH_MM = 46.0  # oedema ends there at the latest
 
 
@@ -56,7 +56,7 @@ def draw_character(rng: np.random.Generator, enhances: bool) -> Character:
         rim_mm=float(rng.uniform(2.4, 5.0)),
         enhances=enhances,
         gap=float(rng.uniform(-2.2, 0.2)),
-        mass_effect=float(rng.uniform(0.3, 0.62)),
+        mass_effect=float(rng.uniform(0.35, 0.75)),
         satellite=bool(rng.random() < 0.25),
     )
 
@@ -64,7 +64,7 @@ def draw_character(rng: np.random.Generator, enhances: bool) -> Character:
 def draw_core(template: Template, head: Head, character: Character, rng: np.random.Generator) -> Array:
     """Signed distance-like field (mm), positive inside the core, of exactly the volume that the character asks for."""
     frame = head.frame
-    seed = template.seeds_mm[rng.integers(len(template.seeds_mm))]
+    seed = template.seeds_mm[rng.choice(len(template.seeds_mm), p=template.seed_odds)]
     middle = _voxel_of(head, seed)
     radius = float(np.cbrt(3 * character.core_ml * 1000 / (4 * np.pi)))
     world = frame.world_mm()
