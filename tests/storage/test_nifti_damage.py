@@ -62,7 +62,7 @@ def test_no_flipped_bit_gives_other_voxels(tmp_path: Path, good) -> None:
         try:
             volume = nifti.read(path)
         except NiftiError:
-            assert bit >= 0
+            continue
         else:
             accepted += 1
             assert bit < 80  # a time stamp or a hint in gzip's own header, which says nothing about the image
@@ -117,7 +117,8 @@ def test_random_headers_are_read_or_refused_but_nothing_else(tmp_path: Path) -> 
         ({"dim": [3, 4, 0, 6, 1, 1, 1, 1]}, "dimensions"),
         ({"dim": [3, -4, 5, 6, 1, 1, 1, 1]}, "dimensions"),
         ({"dim": [9, 4, 5, 6, 1, 1, 1, 1]}, "dimensions"),
-        ({"datatype": 128}, "voxels of type"),
+        ({"datatype": 128}, "voxels of type colour"),
+        ({"datatype": 0}, "unknown voxel type"),
         ({"datatype": 32}, "voxels of type complex"),
         ({"datatype": 77}, "unknown voxel type"),
         ({"vox_offset": 0}, "begin at byte 0"),
@@ -172,7 +173,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         "a.txt": "is not .nii",
         "p.nii.gz": "device or pipe",
         "a.txt/b.nii": "cannot be read",
-        "n" * 300 + ".nii": "cannot be read",
+        "n" * 300: "cannot be read",
     }
     for name, fault in faults.items():
         for reader in (nifti.read, nifti.read_grid):

@@ -172,12 +172,13 @@ class _Stream:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Stream]:
-    if not path.name.endswith(SUFFIXES) and not path.is_dir():
-        raise NiftiError(path, "is not .nii or .nii.gz", "convert it to NIfTI first")
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # before opening: a pipe would wait for ever
-            kind = "folder" if path.is_dir() else "device or pipe"
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # before opening: a pipe would wait for ever
+            kind = "folder" if stat.S_ISDIR(mode) else "device or pipe"
             raise NiftiError(path, f"is a {kind}, not a file", "name a .nii or .nii.gz file")
+        if not path.name.endswith(SUFFIXES):
+            raise NiftiError(path, "is not .nii or .nii.gz", "convert it to NIfTI first")
         with path.open("rb", buffering=0) as file:
             yield _Stream(path, file)
     except FileNotFoundError:
@@ -222,11 +223,14 @@ def _voxels(stream: _Stream, header: Any, shape: Int3, channels: int) -> NDArray
     path = stream.path
     try:
         dtype = header.get_data_dtype()
+        if dtype.itemsize == 0:
+            raise ValueError("datatype 0 is `unknown`")
     except Exception:
         fault = f"has an unknown voxel type (datatype {int(header['datatype'])})"
         raise NiftiError(path, fault, "store it as integers or float32") from None
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise NiftiError(path, f"has voxels of type {dtype}", "store it as integers or float32")
+        kind = "colour" if dtype.names else str(dtype)
+        raise NiftiError(path, f"has voxels of type {kind}", "store it as integers or float32")
     size = shape[0] * shape[1] * shape[2] * channels * int(dtype.itemsize)
     offset, header_size = float(header["vox_offset"]), int(header["sizeof_hdr"])
     if not (header_size <= offset <= 2**26 and offset == int(offset)):
@@ -312,7 +316,7 @@ def _affine_of_forms(grid: Grid) -> NDArray[np.float64] | None:
     form = grid.sform if grid.sform_code > 0 else grid.qform
     if grid.sform_code <= 0 and grid.qform_code <= 0:
         form = np.diag([abs(p) or 1.0 for p in grid.pixdim or (1.0, 1.0, 1.0)] + [1.0])
-    return None if form is None else np.diag([MILLIMETRES[grid.xyzt_units & 7]] * 3 + [1.0]) @ form
+    return None if form is None else form * np.array([[MILLIMETRES[grid.xyzt_units & 7]]] * 3 + [[1.0]])
 
 
 def _set_place(header: Any, grid: Grid) -> None:
