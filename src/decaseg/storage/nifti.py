@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from decaseg.geometry import Int3, int3
 from decaseg.storage.files import replacing
+from decaseg.storage.stream import Damaged, Stream
 from decaseg.volume import Grid, Volume
 
 SUFFIXES = (".nii.gz", ".nii")
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units & 7: unknown (taken as mm), metre, mm, micron
 MAX_DEFLATE_RATIO = 1032  # zlib's own bound: no stream grows more, so a larger claim is a lie
 MAX_TRAILING_BYTES = 64 * 1024  # some writers pad; more than that is another file's data
-PIECE_BYTES = 1 << 22  # what is inflated or written at a time
+PIECE_BYTES = 1 << 22  # what is written at a time
 AGAIN = "copy or download it again"
 
 
@@ -56,7 +57,7 @@ def case_name(path: Path) -> str:
 def read_grid(path: Path) -> tuple[Grid, int]:
     """Grid and number of channels, from the header alone: a truncated file may still have them."""
     with _opened(path) as stream:
-        header = _header(stream)
+        header = _header(path, stream)
     shape, channels = _dimensions(path, header)
     return _grid(path, header, shape), channels
 
@@ -69,10 +70,10 @@ def read(path: Path) -> Volume:
     Raises NiftiError, naming the file, for everything that is wrong with it.
     """
     with _opened(path) as stream:
-        header = _header(stream)
+        header = _header(path, stream)
         shape, channels = _dimensions(path, header)
         grid = _grid(path, header, shape)
-        array = _voxels(stream, header, shape, channels)
+        array = _voxels(path, stream, header, shape, channels)
     return Volume(_scaled(path, array, float(header["scl_slope"]), float(header["scl_inter"])), grid)
 
 
@@ -112,66 +113,8 @@ def write(path: Path, volume: Volume, description: str = "decaseg") -> None:
             file.write(deflater.flush())
 
 
-class _Stream:
-    """The bytes of a file, inflated where they are gzip (the name does not matter), in the caller's own buffers."""
-
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self.path, self.file = path, file
-        self.gzipped = file.read(2) == b"\x1f\x8b"
-        self.size_on_disk = file.seek(0, 2)
-        file.seek(0)
-        self.inflater = zlib.decompressobj(31)  # 31: gzip, with its checksum and length verified
-        self.waiting = b""
-
-    def fill(self, target: NDArray[np.uint8]) -> int:
-        """Fills `target` and returns how many bytes there were; fewer than it holds only at the end of the file."""
-        view, done = target.data, 0
-        while done < len(view):
-            if self.gzipped:
-                piece = self._inflated(min(len(view) - done, PIECE_BYTES))
-                count = len(piece)
-                view[done : done + count] = piece
-            else:
-                count = self.file.readinto(view[done:])  # type: ignore[attr-defined]
-            if not count:
-                break
-            done += count
-        return done
-
-    def read(self, size: int) -> bytes:
-        buffer = np.empty(size, np.uint8)
-        return buffer[: self.fill(buffer)].tobytes()
-
-    def _inflated(self, most: int) -> bytes:
-        """The next bytes, at most `most`; none at the end of the last gzip member."""
-        try:
-            while True:
-                if self.inflater.eof and not self._next_member():
-                    return b""
-                source = self.waiting or self.file.read(1 << 17)
-                piece = self.inflater.decompress(source, most)
-                self.waiting = self.inflater.unconsumed_tail
-                if piece:
-                    return piece
-                if not source and not self.inflater.eof:
-                    raise NiftiError(self.path, "is truncated (its gzip stream ends early)", AGAIN)
-        except zlib.error as error:
-            raise NiftiError(self.path, f"is damaged ({error})", AGAIN) from None
-
-    def _next_member(self) -> bool:
-        """Goes on to the next gzip member, over zero padding as gzip(1) does; False at the end of the file."""
-        rest = self.inflater.unused_data.lstrip(b"\0")
-        while not rest:
-            block = self.file.read(1 << 17)
-            if not block:
-                return False
-            rest = block.lstrip(b"\0")
-        self.inflater, self.waiting = zlib.decompressobj(31), rest
-        return True
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[_Stream]:
+def _opened(path: Path) -> Iterator[Stream]:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):  # before opening: a pipe would wait for ever
@@ -180,15 +123,16 @@ def _opened(path: Path) -> Iterator[_Stream]:
         if not path.name.endswith(SUFFIXES):
             raise NiftiError(path, "is not .nii or .nii.gz", "convert it to NIfTI first")
         with path.open("rb", buffering=0) as file:
-            yield _Stream(path, file)
+            yield Stream(file)
+    except Damaged as error:
+        raise NiftiError(path, str(error), AGAIN) from None
     except FileNotFoundError:
         raise NiftiError(path, "there is no such file", "check the name") from None
     except OSError as error:
         raise NiftiError(path, f"cannot be read ({error.strerror})", "check its permissions and the disk") from None
 
 
-def _header(stream: _Stream) -> Any:
-    path = stream.path
+def _header(path: Path, stream: Stream) -> Any:
     block = stream.read(348)
     if len(block) < 348:
         raise NiftiError(path, f"is truncated (only {len(block)} bytes of header)", AGAIN)
@@ -219,8 +163,7 @@ def _dimensions(path: Path, header: Any) -> tuple[Int3, int]:
     return int3(used[:3]), extra[0] if extra else 1
 
 
-def _voxels(stream: _Stream, header: Any, shape: Int3, channels: int) -> NDArray:
-    path = stream.path
+def _voxels(path: Path, stream: Stream, header: Any, shape: Int3, channels: int) -> NDArray:
     try:
         dtype = header.get_data_dtype()
         if dtype.itemsize == 0:
