@@ -1,0 +1,38 @@
+"""The whole augmentation of a batch, on the device that trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from decaseg.data.augment.intensity import Intensity, apply_intensity, draw_intensity
+from decaseg.data.augment.spatial import Spatial, apply_spatial, draw_spatial
+from decaseg.geometry import Int3, int3
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Spatial and intensity changes; either may be None. Step n's draws are a function of (seed, n) alone."""
+
+    patch: Int3
+    spatial: Spatial | None
+    intensity: Intensity | None
+    seed: int
+
+    @property
+    def source_shape(self) -> Int3:
+        """The shape to cut from cases so that turned patches still find voxels at their corners."""
+        margin = self.spatial.margin if self.spatial else 1.0
+        return int3(2 * round((n * margin - n) / 2) + n for n in self.patch)
+
+    def __call__(self, step: int, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, *source) and (B, *source) to augmented (B, C, *patch) and (B, *patch)."""
+        # One generator a step (splitmix-like mixing keeps neighbouring steps apart), on the CPU for every device.
+        generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9) % 2**63)
+        spatial = self.spatial or Spatial(0, 0, (1, 1), 0, ())
+        image, label = apply_spatial(draw_spatial(spatial, len(image), generator), image, label, self.patch)
+        if self.intensity:
+            image = apply_intensity(draw_intensity(self.intensity, len(image), generator), image.contiguous())
+        return image, label

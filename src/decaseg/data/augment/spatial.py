@@ -1,0 +1,100 @@
+"""Rotation, scaling, mirroring and right-angle turns as one affine map a sample: drawn first, applied once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from decaseg.geometry import Int3
+
+
+@dataclass(frozen=True)
+class Spatial:
+    """What may be drawn. Angles in degrees; `scale` is a range of zoom factors; axes are array axes (0, 1, 2)."""
+
+    rotation_deg: float = 30.0
+    rotation_share: float = 0.2
+    scale: tuple[float, float] = (0.7, 1.4)
+    scale_share: float = 0.2
+    mirror_axes: tuple[int, ...] = (0, 1, 2)
+    right_angles: bool = False
+
+    @property
+    def margin(self) -> float:
+        """By how much a source must be longer than the patch so that no sample looks past its edge too often."""
+        return 1.0 if not (self.rotation_share or self.scale_share) else 1.15
+
+
+def draw_spatial(what: Spatial, batch: int, generator: torch.Generator) -> Tensor:
+    """(B, 3, 3) matrices that map offsets from the patch's centre, in voxels, to offsets from the source's centre."""
+    matrices = torch.eye(3).repeat(batch, 1, 1)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator) * (high - low) + low
+
+    angles = uniform(-what.rotation_deg, what.rotation_deg, batch, 3) * (math.pi / 180)
+    rotated = (uniform(0, 1, batch) < what.rotation_share).float()
+    for axis in range(3):
+        matrices = matrices @ _rotation(angles[:, axis] * rotated, axis)
+    scaled = uniform(0, 1, batch) < what.scale_share
+    factors = torch.where(scaled, uniform(*what.scale, batch), torch.ones(batch))
+    matrices = matrices / factors[:, None, None]
+    for axis in range(3):
+        flip = (uniform(0, 1, batch) < 0.5) & (axis in what.mirror_axes)
+        matrices[:, :, axis] *= torch.where(flip, -1.0, 1.0)[:, None]
+    if what.right_angles:
+        for axis in range(3):
+            turns = torch.randint(0, 4, (batch,), generator=generator)
+            matrices = matrices @ _rotation(turns * (math.pi / 2), axis).round()
+    return matrices
+
+
+def apply_spatial(matrices: Tensor, image: Tensor, label: Tensor, patch: Int3) -> tuple[Tensor, Tensor]:
+    """Cuts (B, C, *patch) and (B, *patch) out of the middle of larger (B, C, *source) and (B, *source).
+
+    Images are interpolated linearly, 0 outside; labels by nearest neighbour, so they stay labels. Where every
+    matrix is the identity, voxels are copied.
+    """
+    source = image.shape[2:]
+    if bool((matrices == torch.eye(3)).all()):
+        cut = tuple(slice((s - p) // 2, (s - p) // 2 + p) for s, p in zip(source, patch, strict=True))
+        return image[(slice(None), slice(None), *cut)], label[(slice(None), *cut)]
+    grid = _grid(matrices.to(image.device), source, patch)
+    moved = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    labels = functional.grid_sample(label[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=True)
+    return moved, labels[:, 0].to(label.dtype)
+
+
+def _rotation(angle: Tensor, axis: int) -> Tensor:
+    """(B, 3, 3) rotations about an array axis."""
+    matrices = torch.zeros(len(angle), 3, 3)
+    first, second = [i for i in range(3) if i != axis]
+    matrices[:, axis, axis] = 1
+    matrices[:, first, first] = matrices[:, second, second] = torch.cos(angle)
+    matrices[:, first, second] = -torch.sin(angle)
+    matrices[:, second, first] = torch.sin(angle)
+    return matrices
+
+
+def _grid(matrices: Tensor, source: Sequence[int], patch: Int3) -> Tensor:
+    """The sampling grid (B, X, Y, Z, 3) in torch's convention: -1 to 1, last axis first.
+
+    Built as x-part + y-part + z-part, three small tables summed by broadcasting, instead of a matrix a voxel.
+    """
+    parts = []
+    for axis in range(3):
+        offset = torch.arange(patch[axis], device=matrices.device, dtype=torch.float32) - (patch[axis] - 1) / 2
+        # When source and patch differ by an odd number their centres lie half a voxel apart: keep voxels on voxels.
+        half = ((source[axis] - patch[axis]) % 2) * 0.5
+        parts.append((matrices[:, :, axis, None] * offset, half))
+    x, y, z = (part for part, _ in parts)
+    place = x[:, :, :, None, None] + y[:, :, None, :, None] + z[:, :, None, None, :]  # (B, 3, X, Y, Z)
+    for axis in range(3):
+        place[:, axis] -= parts[axis][1]
+        place[:, axis] *= 2 / max(source[axis] - 1, 1)
+    return place.flip(1).permute(0, 2, 3, 4, 1)

@@ -1,0 +1,77 @@
+"""Which device and which precision a network runs in, and how many threads."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+
+import torch
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """The processor's feature flags as Linux names them; empty where the system does not tell."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return frozenset(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes a GPU where there is one. ValueError for an unknown or absent device."""
+    if name not in DEVICES:
+        raise ValueError(f"--device {name}: choose one of {', '.join(DEVICES)}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine (or this build of torch) has no GPU; use --device cpu")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """`auto` is bf16 where it is faster: on GPUs that have it and on processors with matrix tiles (AMX).
+
+    Processors with AVX-512 bf16 instructions but no tiles do as many bf16 as fp32 operations a cycle (one port
+    instead of two), and pay for converting; there fp32 is the faster one, see benchmarks/step-speed/.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"--precision {name}: choose one of {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if "amx_bf16" in cpu_flags() else "fp32"
+
+
+def set_threads(threads: int | None) -> int:
+    """Sets torch's threads (None: one a core this process may use) and returns their number."""
+    count = threads or available_cores()
+    torch.set_num_threads(count)
+    return count
+
+
+def available_cores() -> int:
+    """Physical cores this process may run on, as far as the system tells."""
+    import os
+
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    siblings = set()
+    for cpu in allowed:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            siblings.add(path.read_text().strip())
+        except OSError:
+            siblings.add(str(cpu))
+    return max(1, len(siblings))
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context in which a forward pass runs in `precision`."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,113 @@
+"""The 3D U-Net (Çiçek et al. 2016), plain or with residual blocks, as nnU-Net and Intel's original shape it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from decaseg.geometry import Int3
+from decaseg.nets.spec import NetworkSpec
+
+NORMS = {
+    "instance": lambda channels: nn.InstanceNorm3d(channels, affine=True),
+    "batch": lambda channels: nn.BatchNorm3d(channels, eps=1e-3, momentum=0.01),  # Keras' values, as in the original
+    "none": lambda channels: nn.Identity(),
+}
+NONLINEARITIES = {
+    "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+}
+
+
+def _padding(kernel: Int3) -> Int3:
+    return kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
+
+
+class Block(nn.Module):
+    """`convs` times convolution, norm, nonlinearity; the first convolution strides. (B, C, X, Y, Z) in and out."""
+
+    def __init__(self, spec: NetworkSpec, inputs: int, outputs: int, kernel: Int3, stride: Int3 = (1, 1, 1)) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i in range(spec.convs):
+            layers += [
+                nn.Conv3d(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else 1, _padding(kernel)),
+                NORMS[spec.norm](outputs),
+                NONLINEARITIES[spec.nonlinearity](),
+            ]
+        self.last = layers.pop()
+        self.layers = nn.Sequential(*layers)
+        self.dropout = nn.Dropout3d(spec.dropout) if spec.dropout else nn.Identity()
+        self.shortcut: nn.Module | None = None
+        if spec.residual:
+            same = inputs == outputs and stride == (1, 1, 1)
+            self.shortcut = nn.Identity() if same else nn.Conv3d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layers(x)
+        if self.shortcut is not None:
+            y = y + self.shortcut(x)
+        result: Tensor = self.dropout(self.last(y))
+        return result
+
+
+class UNet(nn.Module):
+    """Maps (B, in_channels, X, Y, Z) to logits (B, out_channels, X, Y, Z); each axis a multiple of `spec.reduction`.
+
+    In training with deep supervision it returns a list: full resolution first, then coarser levels.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        depth = len(spec.filters)
+        self.encoder = nn.ModuleList()
+        self.pools = nn.ModuleList()
+        inputs = spec.in_channels
+        for filters, stride, kernel in zip(spec.filters, spec.strides, spec.kernels, strict=True):
+            pooled = spec.downsample == "maxpool" and stride != (1, 1, 1)
+            self.pools.append(nn.MaxPool3d(stride, stride) if pooled else nn.Identity())
+            self.encoder.append(Block(spec, inputs, filters, kernel, (1, 1, 1) if pooled else stride))
+            inputs = filters
+        self.ups = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        self.heads = nn.ModuleList()
+        for level in range(depth - 2, -1, -1):
+            stride = spec.strides[level + 1]
+            self.ups.append(nn.ConvTranspose3d(spec.filters[level + 1], spec.filters[level], stride, stride))
+            self.decoder.append(Block(spec, 2 * spec.filters[level], spec.filters[level], spec.kernels[level]))
+            if level == 0 or level <= spec.deep_supervision:
+                self.heads.append(nn.Conv3d(spec.filters[level], spec.out_channels, 1))
+            else:
+                self.heads.append(nn.Identity())
+        if depth == 1:
+            self.heads.append(nn.Conv3d(spec.filters[0], spec.out_channels, 1))
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        skips = []
+        for pool, block in zip(self.pools, self.encoder, strict=True):
+            x = block(pool(x))
+            skips.append(x)
+        coarse: list[Tensor] = []
+        levels = len(self.ups)
+        for i, (up, block, head) in enumerate(zip(self.ups, self.decoder, self.heads, strict=False)):
+            x = block(torch.cat([up(x), skips[levels - 1 - i]], dim=1))
+            if self.training and i < levels - 1 and isinstance(head, nn.Conv3d):
+                coarse.append(head(x))
+        logits: Tensor = self.heads[-1](x)
+        if self.training and self.spec.deep_supervision:
+            return [logits, *coarse[::-1]]
+        return logits
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=0.01)  # He et al. 2015
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def build(spec: NetworkSpec) -> UNet:
+    """The network of `spec` with fresh weights drawn from torch's global generator."""
+    return UNet(spec)

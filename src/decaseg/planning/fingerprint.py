@@ -1,0 +1,197 @@
+"""What the data are like, in numbers: shapes, spacings, intensities and where structures lie to each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decaseg.data.preprocess import ras_spacing, to_ras
+from decaseg.geometry import Box, Float3, Int3, bounding_box, float3, int3
+from decaseg.storage import nifti
+from decaseg.storage.decathlon import CaseFiles, Dataset
+
+SAMPLES_PER_CASE = 10_000  # foreground intensities a case lends to the data set's percentiles, as in nnU-Net
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """One case in RAS order: `shape` is what is left after cropping to nonzero, `kept_share` of the full volume.
+
+    `centroids_mm` maps a label value to its centre of mass, millimetres from the corner of the volume.
+    """
+
+    case: str
+    spacing_mm: Float3
+    full_shape: Int3
+    shape: Int3
+    kept_share: float
+    label_voxels: Mapping[int, int]
+    centroids_mm: Mapping[int, Float3]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ChannelFacts:
+    """Intensities of one channel inside the structures, over all cases."""
+
+    name: str
+    mean: float
+    std: float
+    percentile_0_5: float
+    percentile_99_5: float
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The whole data set's facts; the same data give the same fingerprint on any machine."""
+
+    dataset: str
+    file_channels: int
+    channels: tuple[ChannelFacts, ...]
+    labels: Mapping[int, str]
+    cases: tuple[CaseFacts, ...]
+    sha256: str
+
+    def median_spacing_mm(self) -> Float3:
+        return float3(np.median([c.spacing_mm for c in self.cases], axis=0))
+
+    def median_shape(self) -> Int3:
+        return int3(np.median([c.shape for c in self.cases], axis=0).round())
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def take_fingerprint(
+    dataset: Dataset, threads: int = 2, on_case: Callable[[int, int], None] | None = None
+) -> Fingerprint:
+    """Reads every training case once, `threads` at a time; memory holds that many cases.
+
+    `on_case(done, total)` is told of each. Raises ValueError, naming the file, for one that cannot be read.
+    """
+    facts: dict[str, CaseFacts] = {}
+    samples: dict[str, NDArray[np.float32]] = {}
+    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+        waiting = {pool.submit(_case_facts, files, len(dataset.channels)): files for files in dataset.training}
+        try:
+            for done, future in enumerate(as_completed(waiting), 1):
+                case = waiting[future].case
+                facts[case], samples[case] = future.result()
+                if on_case:
+                    on_case(done, len(waiting))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    names = sorted(facts)
+    pooled = np.concatenate([samples[n] for n in names], axis=1)
+    digest = hashlib.sha256("".join(facts[n].sha256 for n in names).encode()).hexdigest()
+    return Fingerprint(
+        dataset=dataset.name,
+        file_channels=len(dataset.channels),
+        channels=tuple(_channel_facts(name, values) for name, values in zip(dataset.channels, pooled, strict=True)),
+        labels=dict(dataset.labels),
+        cases=tuple(facts[n] for n in names),
+        sha256=digest,
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The file's content in 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def directed_axes(cases: Sequence[CaseFacts]) -> tuple[bool, bool, bool]:
+    """Per RAS axis: do two structures lie to each other in one direction throughout the data?
+
+    If they do (the head of a hippocampus is in front of its tail), mirroring that axis during training would
+    teach what never occurs. Consistent means: the mean offset of a pair of structures' centres is more than
+    1.5 + 5 / n times its standard deviation over n >= 4 cases (more for few, where chance looks like a rule), and
+    more than half a millimetre.
+    """
+    directed = [False, False, False]
+    labels = sorted({value for case in cases for value in case.centroids_mm})
+    for i, first in enumerate(labels):
+        for second in labels[i + 1 :]:
+            offsets = np.array([
+                np.subtract(c.centroids_mm[first], c.centroids_mm[second])
+                for c in cases
+                if first in c.centroids_mm and second in c.centroids_mm
+            ])
+            if len(offsets) < 4:
+                continue
+            mean, std = np.abs(offsets.mean(axis=0)), offsets.std(axis=0)
+            for axis in range(3):
+                directed[axis] |= bool(mean[axis] > (1.5 + 5 / len(offsets)) * std[axis] and mean[axis] > 0.5)
+    return directed[0], directed[1], directed[2]
+
+
+def _case_facts(files: CaseFiles, channels: int) -> tuple[CaseFacts, NDArray[np.float32]]:
+    volume = nifti.read(files.image)
+    if volume.array.shape[0] != channels:
+        raise ValueError(
+            f"{files.image}: has {volume.array.shape[0]} channels, dataset.json names {channels}; "
+            "mend one or the other (decaseg check lists all such cases)"
+        )
+    assert files.label is not None  # read_dataset refuses training cases without one
+    label_volume = nifti.read(files.label)
+    if label_volume.shape != volume.shape:
+        raise ValueError(f"{files.label}: shape {label_volume.shape} is not its image's {volume.shape}; redo the label")
+    image = to_ras(volume.array, volume.grid)
+    label = to_ras(label_volume.array, volume.grid)[0]
+    spacing_mm = ras_spacing(volume.grid)
+    full_shape = int3(image.shape[1:])
+    box = bounding_box((image != 0).any(axis=0)) or Box((0, 0, 0), full_shape)
+    voxels, centroids = _label_facts(label, spacing_mm)
+    facts = CaseFacts(
+        case=files.case,
+        spacing_mm=float3(round(s, 6) for s in spacing_mm),
+        full_shape=full_shape,
+        shape=box.shape,
+        kept_share=float(np.prod(box.shape) / np.prod(full_shape)),
+        label_voxels=voxels,
+        centroids_mm=centroids,
+        sha256=sha256_of(files.image) + sha256_of(files.label),
+    )
+    return facts, _foreground_sample(image, label, files.case)
+
+
+def _label_facts(label: NDArray, spacing_mm: Float3) -> tuple[dict[int, int], dict[int, Float3]]:
+    values = np.rint(label).astype(np.int64)
+    voxels: dict[int, int] = {}
+    centroids: dict[int, Float3] = {}
+    for value in np.unique(values):
+        if value != 0:
+            places = np.nonzero(values == value)
+            voxels[int(value)] = len(places[0])
+            centroids[int(value)] = float3(round(float(p.mean()) * s, 4) for p, s in zip(places, spacing_mm, strict=True))
+    return voxels, centroids
+
+
+def _foreground_sample(image: NDArray, label: NDArray, case: str) -> NDArray[np.float32]:
+    inside = np.flatnonzero(label.reshape(-1) > 0)
+    if inside.size == 0:
+        return np.empty((image.shape[0], 0), np.float32)
+    seed = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "little")
+    chosen = np.random.default_rng(seed).choice(inside, min(SAMPLES_PER_CASE, inside.size), replace=False)
+    return np.stack([channel.reshape(-1)[chosen] for channel in image]).astype(np.float32)
+
+
+def _channel_facts(name: str, values: NDArray[np.float32]) -> ChannelFacts:
+    if values.size == 0:
+        return ChannelFacts(name, 0.0, 1.0, 0.0, 0.0)
+    low, high = np.percentile(values, [0.5, 99.5])
+    return ChannelFacts(
+        name,
+        float(values.mean(dtype=np.float64)),
+        float(values.std(dtype=np.float64)),
+        float(low),
+        float(high),
+    )

@@ -1,0 +1,219 @@
+"""The plan: every number that follows from the data and a few choices, in one file that travels with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from decaseg.data.normalise import Normalisation
+from decaseg.data.preprocess import Preprocessing
+from decaseg.data.targets import Target, make_target
+from decaseg.geometry import Float3, Int3, float3, int3
+from decaseg.nets.spec import NetworkSpec
+from decaseg.planning.fingerprint import Fingerprint, directed_axes
+from decaseg.planning.topology import plan_patch, plan_topology, round_up
+
+FORMAT = 1
+MIN_KEPT_SHARE = 0.75  # nnU-Net: when cropping to nonzero removes a quarter, statistics are taken inside only
+MAX_BATCH_SHARE = 0.05  # nnU-Net: one batch shows at most 5 % of the data set's voxels
+ACTIVATION_BYTES = 60.0  # measured: bytes a voxel and base filter that training keeps, fp32 (see benchmarks/)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person chose; None leaves the number to the data."""
+
+    channels: tuple[str, ...] | None = None
+    target: str = "all"
+    patch: Int3 | None = None
+    batch_size: int | None = None
+    voxels_per_batch: int = 4_200_000  # nnU-Net's 8 GB plans: 2 x 128^3 for brains at 32 filters
+    base_filters: int = 32
+    max_filters: int = 320
+    max_levels: int = 6
+    convs: int = 2
+    norm: str = "instance"
+    nonlinearity: str = "leaky_relu"
+    downsample: str = "stride"
+    residual: bool = False
+    dropout: float = 0.0
+    deep_supervision: int = 2
+    mirror: str = "auto"
+    memory_gib: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Names the data, what is done to them, the network, and how patches are cut; all arrays in RAS order."""
+
+    dataset: str
+    labels: Mapping[int, str]
+    target: Target
+    preprocessing: Preprocessing
+    network: NetworkSpec
+    patch: Int3
+    batch_size: int
+    mirror_axes: tuple[int, ...]
+    median_shape: Int3
+    data_sha256: str
+
+    @property
+    def memory_gib(self) -> float:
+        """A rough figure for what training keeps at once: activations, in fp32."""
+        return float(np.prod(self.patch)) * self.batch_size * self.network.filters[0] * ACTIVATION_BYTES / 2**30
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "dataset": self.dataset,
+            "labels": {str(k): v for k, v in self.labels.items()},
+            "target": self.target.to_json(),
+            "preprocessing": self.preprocessing.to_json(),
+            "network": self.network.to_json(),
+            "patch": list(self.patch),
+            "batch_size": self.batch_size,
+            "mirror_axes": list(self.mirror_axes),
+            "median_shape": list(self.median_shape),
+            "data_sha256": self.data_sha256,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], source: str = "plan.json") -> Plan:
+        """Reads what `to_json` wrote; ValueError, naming `source`, for anything else."""
+        try:
+            if document["format"] != FORMAT:
+                raise ValueError(f"format {document['format']} is not {FORMAT}, made by another version of decaseg")
+            return cls(
+                dataset=str(document["dataset"]),
+                labels={int(k): str(v) for k, v in document["labels"].items()},
+                target=Target.from_json(document["target"]),
+                preprocessing=Preprocessing.from_json(document["preprocessing"]),
+                network=NetworkSpec.from_json(document["network"]),
+                patch=int3(document["patch"]),
+                batch_size=int(document["batch_size"]),
+                mirror_axes=tuple(int(a) for a in document["mirror_axes"]),
+                median_shape=int3(document["median_shape"]),
+                data_sha256=str(document["data_sha256"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            detail = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"{source}: is not a plan this version can use ({detail}); train or export again") from None
+
+
+def make_plan(fingerprint: Fingerprint, wishes: Wishes) -> Plan:
+    """The plan that follows from the data, with each number a person chose in its place."""
+    channels, indices = _choose_channels(fingerprint, wishes.channels)
+    spacing_mm = _target_spacing(fingerprint)
+    shapes = [
+        [n * s / t for n, s, t in zip(case.shape, case.spacing_mm, spacing_mm, strict=True)]
+        for case in fingerprint.cases
+    ]
+    median_shape = int3(np.median(shapes, axis=0).round())
+    target = make_target(wishes.target, fingerprint.labels)
+    budget = _voxel_budget(wishes)
+    wanted = wishes.patch or plan_patch(median_shape, spacing_mm, budget // 2 if not wishes.batch_size else budget // wishes.batch_size)
+    topology = plan_topology(wanted, spacing_mm, wishes.max_levels)
+    filters = tuple(min(wishes.base_filters * 2**i, wishes.max_filters) for i in range(len(topology.strides)))
+    patch = topology.patch
+    if wishes.patch and patch != wishes.patch:
+        raise ValueError(
+            f"--patch {' '.join(map(str, wishes.patch))}: each axis must be a multiple of what the network pools; "
+            f"use --patch {' '.join(map(str, patch))}"
+        )
+    network = NetworkSpec(
+        in_channels=len(channels),
+        out_channels=target.out_channels,
+        filters=filters,
+        strides=topology.strides,
+        kernels=topology.kernels,
+        convs=wishes.convs,
+        norm=wishes.norm,
+        nonlinearity=wishes.nonlinearity,
+        downsample=wishes.downsample,
+        residual=wishes.residual,
+        dropout=wishes.dropout,
+        deep_supervision=min(wishes.deep_supervision, max(0, len(filters) - 2)),
+    )
+    return Plan(
+        dataset=fingerprint.dataset,
+        labels=dict(fingerprint.labels),
+        target=target,
+        preprocessing=Preprocessing(
+            channels, indices, fingerprint.file_channels, spacing_mm, _normalisation(fingerprint, indices)
+        ),
+        network=network,
+        patch=patch,
+        batch_size=wishes.batch_size or _batch_size(patch, budget, shapes),
+        mirror_axes=_mirror_axes(fingerprint, wishes.mirror),
+        median_shape=median_shape,
+        data_sha256=fingerprint.sha256,
+    )
+
+
+def _choose_channels(fingerprint: Fingerprint, wanted: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    names = [channel.name for channel in fingerprint.channels]
+    if not wanted:
+        return tuple(names), tuple(range(len(names)))
+    lower = [name.lower() for name in names]
+    for name in wanted:
+        if name.lower() not in lower:
+            raise ValueError(f"--channels {name}: the data set has {', '.join(names)}; choose among those")
+    indices = tuple(dict.fromkeys(lower.index(name.lower()) for name in wanted))
+    return tuple(names[i] for i in indices), indices
+
+
+def _target_spacing(fingerprint: Fingerprint) -> Float3:
+    """The median spacing; for thick slices their 10th percentile, so that the thinner ones keep their detail."""
+    spacing = np.array(fingerprint.median_spacing_mm())
+    shape = np.array(fingerprint.median_shape())
+    thick = int(np.argmax(spacing))
+    others = [axis for axis in range(3) if axis != thick]
+    if spacing[thick] > 3 * spacing[others].max() and shape[thick] * 3 < shape[others].min():
+        tenth = np.percentile([case.spacing_mm[thick] for case in fingerprint.cases], 10)
+        spacing[thick] = max(tenth, spacing[others].max())
+    return float3(round(float(s), 6) for s in spacing)
+
+
+def _voxel_budget(wishes: Wishes) -> int:
+    """Voxels in a batch; wider networks get fewer, so that the memory stays the same. At 32 filters: as asked."""
+    budget = wishes.voxels_per_batch * 32 / wishes.base_filters
+    if wishes.memory_gib is not None:
+        if wishes.memory_gib <= 0:
+            raise ValueError(f"--memory {wishes.memory_gib}: must be above 0 GiB")
+        budget = min(budget, wishes.memory_gib * 2**30 / (ACTIVATION_BYTES * wishes.base_filters))
+    return int(budget)
+
+
+def _batch_size(patch: Int3, budget: int, shapes: Sequence[Sequence[float]]) -> int:
+    """As many patches as the budget holds and 5 % of the data allow, at least 2 (nnU-Net's rule)."""
+    voxels = patch[0] * patch[1] * patch[2]
+    whole_set = float(np.prod(np.array(shapes), axis=1).sum())
+    return max(2, min(budget // voxels, round(MAX_BATCH_SHARE * whole_set / voxels)))
+
+
+def _normalisation(fingerprint: Fingerprint, indices: Sequence[int]) -> tuple[Normalisation, ...]:
+    inside = float(np.median([case.kept_share for case in fingerprint.cases])) < MIN_KEPT_SHARE
+    chosen = []
+    for index in indices:
+        facts = fingerprint.channels[index]
+        if facts.name.lower() in ("ct", "computed tomography"):
+            chosen.append(Normalisation("ct", facts.mean, facts.std, facts.percentile_0_5, facts.percentile_99_5))
+        else:
+            chosen.append(Normalisation("zscore_nonzero" if inside else "zscore"))
+    return tuple(chosen)
+
+
+def _mirror_axes(fingerprint: Fingerprint, mirror: str) -> tuple[int, ...]:
+    if mirror == "none":
+        return ()
+    if mirror == "all":
+        return (0, 1, 2)
+    if mirror == "auto":
+        return tuple(axis for axis, directed in enumerate(directed_axes(fingerprint.cases)) if not directed)
+    raise ValueError(f"mirror {mirror!r}: choose auto, all or none")
+
+
+__all__ = ["Plan", "Wishes", "make_plan", "round_up"]

@@ -1,0 +1,47 @@
+"""The folder one export writes: every path and the document in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decaseg.storage.files import read_json
+
+FORMAT = 1
+MODEL_FILES = {"openvino": "model.xml", "onnx": "model.onnx"}
+
+
+@dataclass(frozen=True)
+class BundleDir:
+    """Paths of a BUNDLE; nothing is created by asking for one."""
+
+    root: Path
+
+    @property
+    def document(self) -> Path:
+        return self.root / "bundle.json"
+
+    @property
+    def card(self) -> Path:
+        return self.root / "MODEL_CARD.md"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "model.bin"
+
+    def model(self, form: str) -> Path:
+        return self.root / MODEL_FILES[form]
+
+    def is_bundle(self) -> bool:
+        return self.document.is_file()
+
+    def read(self) -> Mapping[str, Any]:
+        """bundle.json; ValueError, naming it, where it is not one this version reads."""
+        document = read_json(self.document)
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise ValueError(f"{self.document}: is not a bundle this version of decaseg reads; export it again")
+        if document.get("model_format") not in MODEL_FILES:
+            raise ValueError(f"{self.document}: names no known model format; export it again")
+        return document

@@ -1,0 +1,251 @@
+"""The training loop, from the first step to the last, in one sitting.
+
+    batch -> augment -> network -> loss -> step -> average,   now and then: validate, log, checkpoint
+
+Batch n and its augmentation are functions of (seed, n), so a resumed run goes on with the same samples. The
+schedule follows progress: the share of the wall clock when the budget is minutes, of the steps otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from decaseg.data.patches import Batch
+from decaseg.losses import Loss, deeply_supervised
+from decaseg.nets.device import autocast
+from decaseg.training.events import EventLog
+from decaseg.training.optimise import Average, Plateau
+
+Augment = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
+Validate = Callable[[nn.Module], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: `seconds` of wall clock, or `epochs` of `steps_per_epoch` steps."""
+
+    steps_per_epoch: int
+    epochs: int
+    seconds: float | None = None
+
+    def progress(self, step: int, elapsed_s: float) -> float:
+        """From 0 at the start to 1 at the end."""
+        if self.seconds is not None:
+            return elapsed_s / max(self.seconds, 1e-9)
+        return step / (self.epochs * self.steps_per_epoch)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Plain numbers of the loop; `schedule` gives the share of `lr` at a progress from 0 to 1."""
+
+    lr: float
+    schedule: Callable[[float], float]
+    budget: Budget
+    precision: str
+    clip_norm: float | None
+    keep: str
+    checkpoint_every_s: float
+    validation_share: float
+    validate_every_epoch: bool
+
+
+@dataclass
+class State:
+    """All that changes while training, and all that a checkpoint holds."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: Average | None
+    plateau: Plateau | None
+    step: int = 0
+    elapsed_s: float = 0.0
+    best_dice: float = -1.0
+    best: dict[str, Tensor] | None = None
+    validation_s: float = 0.0
+    since_validation_s: float = 0.0
+
+    def to_save(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": None if self.average is None else {"values": self.average.values, "updates": self.average.updates},
+            "plateau": None if self.plateau is None else self.plateau.state(),
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "best_dice": self.best_dice,
+            "best": self.best,
+            "validation_s": self.validation_s,
+            "since_validation_s": self.since_validation_s,
+        }
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Takes over what `to_save` gave; tensors are copied into place."""
+        self.model.load_state_dict(saved["model"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        if self.average is not None and saved["average"] is not None:
+            self.average.updates = saved["average"]["updates"]
+            for name, value in saved["average"]["values"].items():
+                self.average.values[name].copy_(value)
+        if self.plateau is not None and saved["plateau"] is not None:
+            self.plateau.load(saved["plateau"])
+        for name in ("step", "elapsed_s", "best_dice", "best", "validation_s", "since_validation_s"):
+            setattr(self, name, saved[name])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to use if training ended here: the best, else the average, else the last."""
+        if self.best is not None:
+            return self.best
+        return self.average.values if self.average is not None else self.model.state_dict()
+
+
+@dataclass
+class _Meter:
+    """Sums over the steps since the last log line."""
+
+    loss: float = 0.0
+    steps: int = 0
+    samples: int = 0
+    wait_s: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+
+def fit(
+    state: State,
+    batches: Generator[Batch, None, None] | Iterator[Batch],
+    truth_of: Callable[[Tensor], Tensor],
+    augment: Augment,
+    loss_of: Loss,
+    settings: Settings,
+    device: torch.device,
+    hooks: Hooks,
+) -> bool:
+    """Trains until the budget is spent (True) or `hooks.stopping()` says so (False); the state is saved either way.
+
+    `truth_of` turns label maps (B, X, Y, Z) uint8 into what the loss wants. Raises FloatingPointError when the loss
+    is no longer finite: the checkpoint of before stays.
+    """
+    meter, before_s, started = _Meter(), state.elapsed_s, time.perf_counter()
+    saved_at = started
+    budget = settings.budget
+    state.model.train()
+    while (progress := budget.progress(state.step, state.elapsed_s)) < 1:
+        rate = settings.lr * settings.schedule(progress) * (state.plateau.factor if state.plateau else 1.0)
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+
+        waited = time.perf_counter()
+        batch = next(batches)
+        meter.wait_s += time.perf_counter() - waited
+        image = torch.from_numpy(batch.image).to(device, non_blocking=True)
+        label = torch.from_numpy(batch.label).to(device, non_blocking=True)
+        image, label = augment(batch.step, image, label)
+
+        loss = _step(state, image.contiguous(memory_format=torch.channels_last_3d), truth_of(label), loss_of, settings, device)
+        if not loss == loss or abs(loss) == float("inf"):
+            raise FloatingPointError(
+                f"the loss became {loss} at step {state.step}; resume with a lower --lr or --precision fp32"
+            )
+        state.step += 1
+        if state.average is not None:
+            state.average.update(state.model)
+        state.elapsed_s = before_s + time.perf_counter() - started
+        meter.loss, meter.steps, meter.samples = meter.loss + loss, meter.steps + 1, meter.samples + len(batch.cases)
+        hooks.on_step(state.step, loss, budget.progress(state.step, state.elapsed_s), meter.wait_s)
+
+        if state.step % budget.steps_per_epoch == 0:
+            _log_epoch(hooks.log, state, meter, rate, budget)
+            meter = _Meter()
+            if _time_to_validate(state, settings, time.perf_counter() - started + before_s):
+                _validate(state, settings, hooks, budget)
+                state.elapsed_s = before_s + time.perf_counter() - started
+        stopping = hooks.stopping()
+        if stopping or time.perf_counter() - saved_at > settings.checkpoint_every_s:
+            hooks.save(state)
+            saved_at = time.perf_counter()
+        if stopping:
+            return False
+    if meter.steps:
+        _log_epoch(hooks.log, state, meter, rate, budget)
+    hooks.save(state)
+    return True
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop calls: a log, a progress line, a validation, a way to save and a way to be stopped."""
+
+    log: EventLog
+    on_step: Callable[[int, float, float, float], None]
+    validate: Validate | None
+    save: Callable[[State], None]
+    stopping: Callable[[], bool]
+
+
+def _step(state: State, image: Tensor, truth: Tensor, loss_of: Loss, settings: Settings, device: torch.device) -> float:
+    """Forward, backward, clip, update; returns the loss."""
+    with autocast(device, settings.precision):
+        logits = state.model(image)
+    loss = deeply_supervised(loss_of, logits, truth) if isinstance(logits, list) else loss_of(logits, truth)
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if settings.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm)
+    state.optimiser.step()
+    return float(loss.detach())
+
+
+def _log_epoch(log: EventLog, state: State, meter: _Meter, rate: float, budget: Budget) -> None:
+    spent = max(time.perf_counter() - meter.started, 1e-9)
+    log(
+        "epoch",
+        epoch=-(-state.step // budget.steps_per_epoch),
+        step=state.step,
+        elapsed_s=state.elapsed_s,
+        train_loss=meter.loss / meter.steps,
+        lr=rate,
+        samples_per_s=meter.samples / spent,
+        wait_share=meter.wait_s / spent,
+    )
+
+
+def _time_to_validate(state: State, settings: Settings, elapsed_s: float) -> bool:
+    """Every epoch if asked; else whenever it would keep validation below its share of the time."""
+    if settings.validate_every_epoch:
+        return True
+    return state.validation_s <= settings.validation_share * (elapsed_s - state.since_validation_s)
+
+
+def _validate(state: State, settings: Settings, hooks: Hooks, budget: Budget) -> None:
+    if hooks.validate is None:
+        return
+    started = time.perf_counter()
+    training = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+    if state.average is not None:
+        state.model.load_state_dict(state.average.values)
+    state.model.eval()
+    scores = hooks.validate(state.model)
+    mean = sum(scores.values()) / max(len(scores), 1)
+    if state.plateau is not None:
+        state.plateau.see(mean)
+    if settings.keep == "best" and mean > state.best_dice:
+        state.best = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
+    state.best_dice = max(mean, state.best_dice)
+    state.model.load_state_dict(training)
+    state.model.train()
+    spent = time.perf_counter() - started
+    state.validation_s, state.since_validation_s = spent, state.elapsed_s + spent
+    hooks.log(
+        "validation",
+        epoch=state.step // budget.steps_per_epoch,
+        step=state.step,
+        elapsed_s=state.elapsed_s + spent,
+        mean_dice=mean,
+        dice=dict(scores),
+    )

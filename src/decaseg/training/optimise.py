@@ -1,0 +1,100 @@
+"""Optimisers, learning-rate schedules and the moving average of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": lambda params, lr, decay: torch.optim.Adam(params, lr=lr, weight_decay=decay, eps=1e-7),  # Keras' eps
+    "adamw": lambda params, lr, decay: torch.optim.AdamW(params, lr=lr, weight_decay=decay),
+    "sgd": lambda params, lr, decay: torch.optim.SGD(params, lr=lr, weight_decay=decay, momentum=0.99, nesterov=True),
+}
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the peak rate: up over the first 15 %, then a half cosine to 0 (after Smith and Topin 2019)."""
+    warm = 0.15
+    if progress < warm:
+        return 0.04 + 0.96 * (0.5 - 0.5 * math.cos(math.pi * progress / warm))
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - warm) / (1 - warm)))
+
+
+def poly(progress: float) -> float:
+    """(1 - progress)^0.9, nnU-Net's schedule."""
+    return (1 - min(progress, 1.0)) ** 0.9
+
+
+def constant(progress: float) -> float:
+    """Always the peak rate; `plateau` lowers it by its own state."""
+    return 1.0
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "one_cycle": one_cycle,
+    "poly": poly,
+    "constant": constant,
+    "plateau": constant,
+}
+
+
+def make_optimiser(name: str, model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """The optimiser; weight decay acts on convolution weights only, not on norms and biases."""
+    if name not in OPTIMISERS:
+        raise ValueError(f"optimiser {name!r}: choose one of {', '.join(OPTIMISERS)}")
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return OPTIMISERS[name](groups, lr, weight_decay)
+
+
+class Plateau:
+    """Halves the rate when validation Dice has not improved for `patience` validations."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.best, self.waited, self.factor = -1.0, 0, 1.0
+
+    def see(self, dice: float) -> None:
+        if dice > self.best + 1e-4:
+            self.best, self.waited = dice, 0
+        else:
+            self.waited += 1
+            if self.waited >= self.patience:
+                self.factor, self.waited = self.factor / 2, 0
+
+    def state(self) -> dict[str, float]:
+        return {"best": self.best, "waited": self.waited, "factor": self.factor}
+
+    def load(self, state: dict[str, float]) -> None:
+        self.best, self.waited, self.factor = state["best"], int(state["waited"]), state["factor"]
+
+
+class Average:
+    """Exponential moving average of a model's parameters and statistics; young averages forget faster."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.values = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        self.updates += 1
+        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        mine, theirs = _floating(self.values), _floating(model.state_dict())
+        torch._foreach_lerp_(list(mine.values()), [theirs[n] for n in mine], weight)
+        for name, tensor in model.state_dict().items():
+            if not tensor.is_floating_point():
+                self.values[name].copy_(tensor)
+
+
+def _floating(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(torch.isfinite(t).all()) for t in tensors)

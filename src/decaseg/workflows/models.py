@@ -1,0 +1,99 @@
+"""Opens whatever stands for MODEL on the command line: a RUN, a BUNDLE, or a model file inside a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decaseg.inference.engines import ENGINES, Engine
+from decaseg.inference.predictor import Predictor
+from decaseg.planning.plan import Plan
+from decaseg.storage.bundle import BundleDir
+from decaseg.storage.files import read_json
+from decaseg.storage.rundir import RunDir
+
+
+@dataclass(frozen=True)
+class Model:
+    """A predictor with its plan and where it came from; `warnings` are sentences a user should see."""
+
+    path: Path
+    plan: Plan
+    predictor: Predictor
+    run: RunDir | None
+    bundle: dict[str, Any] | None
+    warnings: tuple[str, ...]
+
+
+def open_model(
+    path: Path,
+    engine: str | None = None,
+    tta: bool = False,
+    step: float = 0.5,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> Model:
+    """Opens MODEL with `engine` (None: what it was made for). ValueError names what is wrong and the way out."""
+    if engine is not None and engine not in ENGINES:
+        raise ValueError(f"--engine {engine}: choose one of {', '.join(ENGINES)}")
+    if path.suffix in (".xml", ".onnx"):
+        path = path.parent
+    run, bundle = RunDir(path), BundleDir(path)
+    if bundle.is_bundle():
+        return _open_bundle(bundle, engine, tta, step, threads)
+    if run.is_run():
+        return _open_run(run, engine, tta, step, device, precision, threads)
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such model; MODEL is a RUN, a BUNDLE or a model.xml inside a bundle")
+    raise ValueError(f"{path}: is neither a RUN (plan.json, recipe.json) nor a BUNDLE (bundle.json)")
+
+
+def make_predictor(plan: Plan, engine: Engine, step: float = 0.5, tta: bool = False) -> Predictor:
+    """A predictor with the preprocessing, window and target of the plan."""
+    return Predictor(engine, plan.preprocessing, plan.target, plan.patch, step, tta, plan.mirror_axes)
+
+
+def _open_run(
+    run: RunDir, engine: str | None, tta: bool, step: float, device: str, precision: str, threads: int | None
+) -> Model:
+    if engine not in (None, "torch"):
+        raise ValueError(f"--engine {engine}: {run.root} is a RUN, which torch runs; decaseg export it and use the bundle")
+    from decaseg.inference.engines.torch_engine import load_torch
+
+    plan = Plan.from_json(read_json(run.plan), str(run.plan))
+    loaded = load_torch(run.weights, plan.network, device, precision, threads)
+    return Model(run.root, plan, make_predictor(plan, loaded, step, tta), run, None, ())
+
+
+def _open_bundle(bundle: BundleDir, engine: str | None, tta: bool, step: float, threads: int | None) -> Model:
+    document = dict(bundle.read())
+    form = document["model_format"]
+    if engine not in (None, form):
+        raise ValueError(f"--engine {engine}: {bundle.root} holds a model for {form}; export one for {engine}")
+    plan = Plan.from_json(document.get("plan", {}), str(bundle.document))
+    model = bundle.model(form)
+    if not model.is_file():
+        raise ValueError(f"{model}: is missing from the bundle; export it again")
+    loaded: Engine
+    if form == "openvino":
+        from decaseg.inference.engines.openvino_engine import OpenVinoEngine
+
+        if not bundle.weights.is_file():
+            raise ValueError(f"{bundle.weights}: is missing from the bundle; export it again")
+        loaded = OpenVinoEngine(model, document.get("compute_precision", "fp32"), threads)
+    else:
+        from decaseg.inference.engines.onnx_engine import OnnxEngine
+
+        loaded = OnnxEngine(model, threads)
+    return Model(bundle.root, plan, make_predictor(plan, loaded, step, tta), None, document, _warnings(bundle, document))
+
+
+def _warnings(bundle: BundleDir, document: dict[str, Any]) -> tuple[str, ...]:
+    parity = document.get("parity")
+    if not parity:
+        return (f"{bundle.root}: was exported without --data, so no one checked that it predicts as its source does",)
+    if not parity.get("passed", False):
+        return (f"{bundle.root}: FAILED its parity gate ({parity.get('reason', 'see bundle.json')}); do not rely on it",)
+    return ()
