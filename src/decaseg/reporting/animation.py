@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from decaseg.geometry import Box, bounding_box
 from decaseg.reporting.extras import need
 from decaseg.reporting.overlay import Layers, blank, draw_legend, lay, letter_edges, scale_bar
@@ -87,7 +89,7 @@ def _frames(layers: Layers, caption: str, side: int) -> list[Image]:
     draw.rectangle((0, top, width, top + size[1]), fill=(0, 0, 0))
     backdrop = backdrop.crop((0, 0, width, bar + 14))
     count = scene.shape[2]
-    shown = sorted({round(i * (count - 1) / max(1, min(count, MOST_FRAMES) - 1)) for i in range(min(count, MOST_FRAMES))})
+    shown = sorted({round(float(i)) for i in np.linspace(0, count - 1, min(count, MOST_FRAMES))})
     return [_frame(layers, index, backdrop, (size, scale), (top, bar)) for index in shown]
 
 

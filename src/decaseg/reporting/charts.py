@@ -11,7 +11,7 @@ import numpy as np
 
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 50, 12, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 14, 42
 MOST_POINTS = 600  # more than a line this wide can show
 
 
@@ -51,7 +51,9 @@ def line_chart(title: str, lines: Mapping[str, Points], x_name: str, unit: bool 
             parts.append(f'<text class="tick" x="{LEFT - 7}" y="{y(tick) + 4}" text-anchor="end">{number(tick)}</text>')
     for tick in _ticks(min(xs), max(xs))[2]:
         if min(xs) <= tick <= max(xs) and tick == round(tick):
-            parts.append(f'<text class="tick" x="{x(tick)}" y="{HEIGHT - 20}" text-anchor="middle">{number(tick)}</text>')
+            anchor = "end" if x(tick) > WIDTH - RIGHT - 14 else "middle"
+            place = f'x="{x(tick)}" y="{HEIGHT - 20}" text-anchor="{anchor}"'
+            parts.append(f'<text class="tick" {place}>{number(tick)}</text>')
     parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">{escape(x_name)}</text>')
     for i, (name, points) in enumerate(lines.items()):
         parts.append(_line(name, points, x, y, i))
@@ -75,14 +77,12 @@ def strip_plot(title: str, values: Mapping[str, float], mean: float | None, ci95
     Dots carry `data-case`, so that the page can open the case that one stands for.
     """
     height, middle, base = 132, 50, 100
-    x = Axis(low, high, 14, WIDTH - 14)
+    x = Axis(low, high, 20, WIDTH - 20)
     spoken = f"{len(values)} cases from {number(min(values.values()))} to {number(max(values.values()))}"
     parts = [_frame(title, spoken, height)]
-    for i in range(6):
-        tick = low + (high - low) * i / 5
+    for tick in _ticks(low, high)[2]:
         parts.append(f'<line class="grid" x1="{x(tick)}" x2="{x(tick)}" y1="6" y2="{base + 10}"/>')
-        anchor = ("start", "middle", "end")[(i > 0) + (i == 5)]
-        parts.append(f'<text class="tick" x="{x(tick)}" y="{base + 26}" text-anchor="{anchor}">{number(tick)}</text>')
+        parts.append(f'<text class="tick" x="{x(tick)}" y="{base + 27}" text-anchor="middle">{number(tick)}</text>')
     for case, place, rise in _swarm({case: x(min(max(v, low), high)) for case, v in values.items()}):
         words = escape(f"{case}: {values[case]:.3f}")
         parts.append(
@@ -102,7 +102,7 @@ def _swarm(places: Mapping[str, float], gap: float = 8.6, reach: float = 40.0) -
     for case, place in sorted(places.items(), key=lambda item: item[1]):
         near = [(p, r) for _, p, r in put if place - p < gap]
         steps = [0.0] + [sign * step * 2.15 for step in range(1, int(reach / 2.15)) for sign in (1, -1)]
-        free = (s for s in steps if all((place - p) ** 2 + (s - r) ** 2 >= gap**2 for p, r in near))
+        free = (s for s in steps if all((place - p) ** 2 + (s - r) ** 2 >= 0.99 * gap**2 for p, r in near))
         put.append((case, place, next(free, steps[len(put) % len(steps)])))
     return put
 
@@ -117,9 +117,7 @@ def number(value: float) -> str:
 
 
 def _frame(title: str, spoken: str, height: int = HEIGHT) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(f"{title}: {spoken}")}">'
-    )
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(f"{title}: {spoken}")}">'
 
 
 def _spoken(lines: Mapping[str, Points], x_name: str) -> str:

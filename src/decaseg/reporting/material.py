@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from decaseg.storage.files import read_json
 
@@ -83,13 +83,19 @@ def gather(folder: Path, run: Path | None = None, bundle: Path | None = None) ->
             f"{folder}: is neither a RUN (plan.json, recipe.json, log.jsonl) nor an evaluation (metrics.json); "
             "name the folder that train or evaluate wrote"
         )
-    name = folder.resolve().name or "decaseg"
-    found = Material(name, scores=scores, bundle=_object(bundle / "bundle.json") if bundle else None)
+    exported = _object(bundle / "bundle.json") if bundle else None
+    found = Material(_title(folder.resolve()), scores=scores, bundle=exported)
     if run is None:
         return found
     documents = {key: _object(run / f"{key}.json") for key in ("plan", "recipe", "splits", "provenance")}
     log = read_log(run / "log.jsonl") if (run / "log.jsonl").is_file() else None
     return replace(found, documents={k: v for k, v in documents.items() if v}, log=log)
+
+
+def _title(folder: Path) -> str:
+    """The folder's name, with its parent's where the name alone says nothing."""
+    plain = folder.name.lower() in ("run", "evaluation", "eval", "out", "results")
+    return f"{folder.parent.name}/{folder.name}" if plain and folder.parent.name else folder.name or "decaseg"
 
 
 def is_run(folder: Path) -> bool:
@@ -159,11 +165,14 @@ def _pictures(folder: Path, suffix: str, cases: Mapping[str, Any]) -> dict[str, 
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:
     """The entries that are finite numbers, as floats."""
-    return {
-        str(key): float(value)
-        for key, value in row.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    return {str(key): float(value) for key, value in row.items() if is_number(value)}
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """A finite number that fits a float; true and false are none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**1000
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def read_log(path: Path) -> Log:
@@ -175,12 +184,12 @@ def read_log(path: Path) -> Log:
     validations: dict[float, Point] = {}
     ending: Mapping[str, Any] = {}
     torn = 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         if not line.strip():
             continue
         try:
             event = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             torn += 1
             continue
         if not isinstance(event, dict):

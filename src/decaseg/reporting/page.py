@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from decaseg.metrics import bootstrap_ci95
 from decaseg.reporting.charts import line_chart, strip_plot
 from decaseg.reporting.extras import need
-from decaseg.reporting.material import Log, Material, Scores, gather
+from decaseg.reporting.material import Log, Material, Scores, gather, is_number
 from decaseg.reporting.pictures import FEATURED_WIDTH, inline_motion, inline_still, small_width
 from decaseg.reporting.words import MAIN_METRICS, duration, metric_words, origin_words, said, tree
 from decaseg.storage.files import write_text
@@ -49,7 +49,7 @@ def build_report(folder: Path, run: Path | None = None, bundle: Path | None = No
         scores=_scores(material.scores, safe),
         parity=_parity(material.bundle),
         documents=_documents(material),
-        legend=LEGEND,
+        legend=LEGEND if material.scores and len(material.scores.structures) > 1 else LEGEND[:3],
     )
     write_text(path, page)
     return path
@@ -67,9 +67,9 @@ def _headline(material: Material) -> dict[str, Any]:
                 "notes": origin_words(material, scores)}  # fmt: skip
     best = _best_validation(material.log)
     if best is None:
-        return {"number": None, "text": "No score yet: nothing was validated or evaluated.", "interval": "", "notes": []}
+        return {"number": None, "text": "No score yet: nothing was validated.", "interval": "", "notes": []}
     value, where = best
-    note = "The checkpoint was chosen by these very cases, so the number is flattered; decaseg evaluate on others says more."
+    note = "Validation guides the choice of the checkpoint, so this number flatters; decaseg evaluate says more."
     return {"number": f"{value:.3f}", "text": f"best validation Dice, {where}", "interval": "", "notes": [(note, True)]}
 
 
@@ -179,7 +179,7 @@ def _dice(scores: Scores, case: str, structure: str) -> str:
 
 def _statistic(metric: str, statistic: Mapping[str, Any] | None) -> tuple[str, str]:
     """The mean and the interval, as text."""
-    if statistic is None or not isinstance(statistic.get("mean"), int | float):
+    if statistic is None or not is_number(statistic.get("mean")):
         return "not given", ""
     ci95 = statistic.get("ci95")
     if not _is_interval(ci95):
@@ -187,8 +187,8 @@ def _statistic(metric: str, statistic: Mapping[str, Any] | None) -> tuple[str, s
     return said(metric, statistic["mean"]), f"{said(metric, ci95[0]).split(' ')[0]} to {said(metric, ci95[1])}"
 
 
-def _is_interval(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
+def _is_interval(value: Any) -> TypeGuard[Sequence[float]]:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(is_number(v) for v in value)
 
 
 def _all_statistics(scores: Scores) -> list[tuple[str, str, list[str]]]:
@@ -197,7 +197,8 @@ def _all_statistics(scores: Scores) -> list[tuple[str, str, list[str]]]:
     for name, metrics in scores.structures.items():
         for metric, statistic in metrics.items():
             mean, interval = _statistic(metric, statistic)
-            rest = [said(metric, v) if isinstance(v := statistic.get(k), int | float) else "" for k in ("median", "std")]
+            spread = (statistic.get("median"), statistic.get("std"))
+            rest = [said(metric, v) if is_number(v) else "" for v in spread]
             rows.append((name, metric_words(metric), [mean, interval, *rest, str(statistic.get("n", ""))]))
     return rows
 
@@ -215,7 +216,7 @@ def _strips(scores: Scores) -> list[tuple[str, str]]:
         ci95 = statistic.get("ci95")
         mean = statistic.get("mean")
         if values:
-            drawn.append((name, strip_plot(f"Dice of {name}", values, mean if isinstance(mean, int | float) else None,
+            drawn.append((name, strip_plot(f"Dice of {name}", values, mean if is_number(mean) else None,
                                            ci95 if _is_interval(ci95) else None, float(low))))  # fmt: skip
     return drawn
 
@@ -249,11 +250,11 @@ def _parity(bundle: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     source, export = (parity.get(key) for key in ("mean_dice_source", "mean_dice_export"))
     rows = [("Cases compared", tree(parity.get("cases")))]
-    if isinstance(source, int | float) and isinstance(export, int | float):
+    if is_number(source) and is_number(export):
         rows += [("Mean Dice before export", f"{source:.4f}"), ("Mean Dice after export", f"{export:.4f}")]
         rows.append(("Change", f"{export - source:+.4f}"))
     drop = parity.get("max_dice_drop")
-    if isinstance(drop, int | float):
+    if is_number(drop):
         rows.append(("Largest drop", f"{drop:.4f}"))
     known = ("cases", "mean_dice_source", "mean_dice_export", "max_dice_drop")
     rest = {key.replace("_", " "): value for key, value in parity.items() if key not in known}

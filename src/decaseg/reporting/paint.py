@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,17 +125,24 @@ def _eroded(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
 def _halved(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Mean of 2x2 pixels: the antialiasing."""
     m = mask.astype(np.float32)
-    return (m[::2, ::2] + m[1::2, ::2] + m[::2, 1::2] + m[1::2, 1::2]) / 4
+    mean: NDArray[np.float32] = (m[::2, ::2] + m[1::2, ::2] + m[::2, 1::2] + m[1::2, 1::2]) / np.float32(4)
+    return mean
 
 
 def _blend(picture: NDArray, colour: Colour, share: NDArray[np.float32]) -> NDArray:
-    return picture + (np.array(colour, np.float32) - picture) * share[..., None]
+    blended: NDArray = picture + (np.array(colour, np.float32) - picture) * share[..., None]
+    return blended
 
 
-def font(size: int, text: str = "") -> object:
+def font(size: int, text: str = "") -> Any:
     """Pillow's own Aileron; DejaVu Sans, which matplotlib brings, where the text has letters Aileron lacks."""
+    return _face(size, all(" " <= letter <= "~" or letter in "·±" for letter in text))
+
+
+@lru_cache(maxsize=32)
+def _face(size: int, plain: bool) -> Any:
     fonts = need("PIL.ImageFont")
-    if all(" " <= letter <= "~" or letter in "·±" for letter in text):
+    if plain:
         return fonts.load_default(size)
     try:
         return fonts.truetype(need("matplotlib.font_manager").findfont("DejaVu Sans"), round(size * 0.9))
@@ -148,12 +156,13 @@ def write_words(
 ) -> float:  # fmt: skip
     """Writes one line and gives its width in pixels; `halo` keeps it readable over an image."""
     face = font(size, text)
-    draw.text(place, text, font=face, fill=colour, anchor=anchor, stroke_width=3 if halo else 0, stroke_fill=(0, 0, 0))  # type: ignore[arg-type]
-    return float(draw.textlength(text, font=face))  # type: ignore[arg-type]
+    stroke = (2 if size < 24 else 3) if halo else 0
+    draw.text(place, text, font=face, fill=colour, anchor=anchor, stroke_width=stroke, stroke_fill=(0, 0, 0))
+    return float(draw.textlength(text, font=face))
 
 
 def words_width(draw: ImageDraw, text: str, size: int) -> float:
-    return float(draw.textlength(text, font=font(size, text)))  # type: ignore[arg-type]
+    return float(draw.textlength(text, font=font(size, text)))
 
 
 def shortened(draw: ImageDraw, text: str, size: int, width: float) -> str:

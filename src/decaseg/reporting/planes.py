@@ -53,7 +53,8 @@ class Window:
     def grey(self, values: NDArray) -> NDArray[np.float32]:
         """Values as 0 (black) to 255 (white), clipped."""
         scaled = (values.astype(np.float32) - self.low) / max(self.high - self.low, 1e-9)
-        return np.nan_to_num(np.clip(scaled, 0, 1) * 255).astype(np.float32)
+        grey: NDArray[np.float32] = np.nan_to_num(np.clip(scaled, 0, 1) * 255).astype(np.float32)
+        return grey
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ def make_scene(
             continue
         if other.shape != image.shape:
             raise ValueError(f"{name}: has shape {other.shape}, its image {image.shape}; both must be on one grid")
-        if not np.allclose(other.affine, image.affine, atol=0.01):
+        if _shift_mm(image.grid, other.grid) > 0.5 * min(image.spacing_mm):
             raise ValueError(f"{name}: its affine is not its image's; write label maps with the image's own affine")
     if not 0 <= channel < image.array.shape[0]:
         raise ValueError(f"channel {channel}: the image has channels 0 to {image.array.shape[0] - 1}")
@@ -149,12 +150,20 @@ def make_scene(
     )
 
 
+def _shift_mm(grid: Grid, other: Grid) -> float:
+    """How far apart two grids of one shape lay the corner that they disagree on most."""
+    corners = np.array([(x, y, z, 1) for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
+    corners[:, :3] *= np.array(grid.shape) - 1
+    return float(np.linalg.norm((corners @ (grid.affine - other.affine).T)[:, :3], axis=1).max())
+
+
 def _labels(volume: Volume, labels: tuple[int, ...]) -> NDArray[np.uint8]:
     table = np.zeros(256, np.uint8)
     table[list(labels)] = labels
     values = volume.array[0]
     values = np.rint(values) if values.dtype.kind == "f" else values
-    return table[np.clip(values, 0, 255).astype(np.uint8)]
+    known: NDArray[np.uint8] = table[np.where((values >= 0) & (values < 256), values, 0).astype(np.uint8)]
+    return known
 
 
 def tilt_deg(grid: Grid) -> float:

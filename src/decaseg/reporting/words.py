@@ -23,6 +23,7 @@ METRIC_WORDS: Mapping[str, str] = {
     "volume_error_ml": "Volume error",
 }
 MAIN_METRICS = ("dice", "hd95_mm", "nsd", "sensitivity", "specificity", "precision")
+CHOICES = {"val": "the run's validation cases", "all": "every case of the data set"}
 DEEPEST, MOST_ENTRIES = 8, 60
 
 
@@ -34,13 +35,13 @@ def said(metric: str, value: float | None) -> str:
     """A metric's value with its unit, as many digits as mean something.
 
     >>> said("dice", 0.87654), said("hd95_mm", 4.06), said("nsd", None)
-    ('0.877', '4.1 mm', 'not given')
+    ('0.877', '4.06 mm', 'not given')
     """
     if value is None:
         return "not given"
     for unit in ("mm", "ml"):
         if metric.endswith(f"_{unit}"):
-            return f"{value:.1f} {unit}" if abs(value) >= 1 else f"{value:.2g} {unit}"
+            return f"{value:.1f} {unit}" if abs(value) >= 10 else f"{value:.2f} {unit}"
     return f"{value:.3f}"
 
 
@@ -90,24 +91,31 @@ def origin_words(material: Material, scores: Scores) -> list[tuple[str, bool]]:
     """Which cases were scored and whether they chose the checkpoint: sentences, and whether each is a warning."""
     said_words: list[tuple[str, bool]] = []
     splits = material.documents.get("splits", {})
-    train, val = (set(map(str, splits.get(key) or ())) for key in ("train", "val"))
+    lists = (splits.get("train"), splits.get("val"))
+    train, val = ({str(case) for case in cases} if isinstance(cases, list) else set() for cases in lists)
     cases = set(scores.cases)
     trained, validated = len(cases & train), len(cases & val)
     if trained:
-        said_words.append((f"{trained} of the {len(cases)} cases were trained on: for those this is memory, not skill.", True))
+        text = f"{trained} of the {len(cases)} cases were trained on: for those this is memory, not skill."
+        said_words.append((text, True))
     elif validated:
-        said_words.append((f"{validated} of the {len(cases)} cases are the run's validation cases, none was trained on.", False))
+        said_words.append((f"{_of(validated, len(cases))} the run's validation cases; none was trained on.", False))
     elif train or val:
         said_words.append(("None of the cases was trained on or used for validation.", False))
     scored = scores.other.get("cases_scored")
-    if isinstance(scored, str) and scored:
-        said_words.append((f"Cases scored: {scored}.", False))
+    if isinstance(scored, str) and scored and not (scored == "val" and validated):
+        said_words.append((f"Cases scored: {CHOICES.get(scored, scored)}.", False))
     selection = scores.other.get("selection")
     if isinstance(selection, str) and selection.strip():
         text = selection.strip()
         said_words.append((text if text[-1] in ".!?" else text + ".", False))
     elif not trained:
-        said_words.append(
-            ("The evaluation does not say which cases chose the checkpoint; on cases that did, a score is flattered.", True)
-        )
+        text = "The evaluation does not say which cases chose the checkpoint; on cases that did, a score is flattered."
+        said_words.append((text, True))
     return said_words
+
+
+def _of(part: int, whole: int) -> str:
+    if part == whole:
+        return "This is one of" if whole == 1 else f"All {whole} cases are among"
+    return f"{part} of the {whole} cases {'is' if part == 1 else 'are'} among"

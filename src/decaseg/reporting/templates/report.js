@@ -19,7 +19,7 @@
   const said = (number) => {
     if (number === undefined) return "";
     const unit = /_(mm|ml)$/.exec(metric);
-    return unit ? `${number.toFixed(1)} ${unit[1]}` : number.toFixed(3);
+    return unit ? `${number.toFixed(Math.abs(number) < 10 ? 2 : 1)} ${unit[1]}` : number.toFixed(3);
   };
 
   const fill = () => {

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from decaseg.reporting.page import build_report
+from decaseg.reporting.pictures import small_width
+from tests.reporting.evaluations import HOSTILE, write_bundle, write_evaluation, write_run
+
+CASES = ["case_1", "case_2", "case_3", "case_4", "case_5"]
+VOID = {"meta", "link", "img", "input", "br"}
+
+
+class Outline(HTMLParser):
+    """The tags of a page, its headings' text, and whether every tag is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(text)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and data.strip():
+            self.texts.append((self.open[-1], data.strip()))
+
+    def of(self, tag):
+        return [text for where, text in self.texts if where == tag]
+
+
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    write_run(folder / "run", ["other"], CASES)
+    write_evaluation(folder / "evaluation", CASES, selection="These cases chose the checkpoint", engine="openvino")
+    write_bundle(folder / "bundle")
+    return text_of(build_report(folder))
+
+
+def test_one_page_has_every_section(whole):
+    outline = Outline(whole)
+    assert outline.of("h2") == [
+        "Structures",
+        "Dice, case by case",
+        "Worst, median and best",
+        "All cases",
+        "Training",
+        "Export",
+        "How it was made",
+    ]
+    for words in ("0.700", "mean Dice over 5 cases", "95 % interval", "All 5 cases are among the run&#39;s validation",
+                  "These cases chose the checkpoint.", "The log has no end", "2 unreadable lines", "0.8975", "-0.0025",
+                  "0.0100", "32 × 40 × 24", "2 × 2 × 2; 1 × 2 × 2", "0.600 to 0.800"):  # fmt: skip
+        assert words in whole, words
+    headings = re.findall(r'<span class="rank">(\w+)</span> (\S+) ', whole)
+    assert headings == [("Worst", "case_1"), ("Median", "case_4"), ("Best", "case_5")]  # case_2 has no picture
+
+
+def test_nothing_is_fetched_from_anywhere(whole):
+    assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r'"data:[^"]*"', '""', whole), re.IGNORECASE)
+    for tag, attributes in Outline(whole).tags:
+        for name in ("src", "href", "srcset", "action", "data"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, name)
+    assert "default-src 'none'" in whole
+
+
+def test_pictures_have_words_and_tables_have_headings(whole):
+    tags = Outline(whole).tags
+    images = [attributes for tag, attributes in tags if tag == "img" and attributes.get("id") != "viewer-image"]
+    assert len(images) == 3 + 3 + 1  # stills and moving pictures of three cases, the gallery has the fourth
+    assert all(attributes["alt"] and attributes["width"] for attributes in images)
+    assert all(attributes.get("aria-label") for tag, attributes in tags if tag == "svg")
+    assert all(attributes.get("scope") for tag, attributes in tags if tag == "th")
+    assert [attributes["lang"] for tag, attributes in tags if tag == "html"] == ["en"]
+
+
+def test_hostile_names_stay_text(tmp_path):
+    cases = ["a<b>&\"'", "</script><script>alert(1)", "__proto__", "x" * 200]
+    folder = write_evaluation(tmp_path / "evaluation", cases[:1], selection=HOSTILE)
+    write_evaluation(tmp_path / "more", cases, (HOSTILE, '" onload="alert(2)'))
+    write_run(tmp_path / "run", [], [])
+    for path in (build_report(folder, run=tmp_path / "run"), build_report(tmp_path / "more")):
+        page = text_of(path)
+        outline = Outline(page)
+        assert sum(tag == "script" for tag, _ in outline.tags) == 2
+        assert not any(name.startswith("on") for _, attributes in outline.tags for name in attributes)
+        assert HOSTILE not in page
+    assert HOSTILE in Outline(page).of("th")
+
+
+def test_a_run_alone_has_curves_and_says_its_score_flatters(tmp_path):
+    page = text_of(build_report(write_run(tmp_path / "run", ["a"], ["b", "c"])))
+    outline = Outline(page)
+    assert outline.of("h2") == ["Training", "How it was made"]
+    assert outline.of("figcaption") == ["Validation Dice", "Training loss", "Learning rate"]
+    assert "0.600" in page and "best validation Dice, epoch 4" in page and "flatters" in page
+
+
+def test_a_run_that_was_killed_at_once_has_a_page(tmp_path):
+    run = write_run(tmp_path / "run", ["a"], ["b"])
+    (run / "log.jsonl").write_text('{"event": "sta')
+    assert "No score yet" in text_of(build_report(run))
+
+
+def test_an_evaluation_alone_says_what_it_does_not_know(tmp_path):
+    folder = write_evaluation(tmp_path / "evaluation", ["only"], ("whole",))
+    page = text_of(build_report(folder))
+    assert "one case: no interval" in page and "does not say which cases chose" in page
+    assert "wrong structure" not in page  # there is only one
+
+
+def test_cases_that_were_trained_on_are_told(tmp_path):
+    run = write_run(tmp_path / "run", CASES[:2], CASES[2:])
+    page = text_of(build_report(write_evaluation(tmp_path / "evaluation", CASES), run=run))
+    assert "2 of the 5 cases were trained on" in page
+
+
+def test_scores_without_numbers_do_not_break_the_page(tmp_path):
+    folder = write_evaluation(tmp_path / "evaluation", ["a", "b"])
+    cases = '{"a": {"x": {"dice": null}}, "b": {}}'
+    odd = f'{{"mean_dice": NaN, "structures": {{"x": {{"dice": {{"mean": null}}}}}}, "cases": {cases}}}'
+    (folder / "metrics.json").write_text(odd)
+    assert "not given" in text_of(build_report(folder))
+
+
+def test_a_damaged_overlay_is_named(tmp_path):
+    folder = write_evaluation(tmp_path / "evaluation", ["a"])
+    (folder / "overlays" / "a.png").write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as a picture"):
+        build_report(folder)
+    assert not (folder / "report").exists()
+
+
+def test_many_cases_get_smaller_pictures():
+    assert small_width(3) == 1080 and small_width(500) < 400 and small_width(100_000) == 300
