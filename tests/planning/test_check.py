@@ -69,6 +69,12 @@ def twisted(path: Path) -> None:
     path.write_bytes(gzip.compress(loaded.to_bytes()))
 
 
+def without_place(path: Path) -> None:
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[252:256] = b"\0" * 4  # qform_code, sform_code
+    path.write_bytes(gzip.compress(raw))
+
+
 def shifted(millimetres: float) -> np.ndarray:
     affine = np.eye(4)
     affine[0, 3] = millimetres
@@ -155,6 +161,7 @@ def test_one_channel_without_contrast_is_named_by_its_name(tmp_path: Path) -> No
     ("spoil", "fault"),
     [
         (lambda root: twisted(image(root)), "sform says one place"),
+        (lambda root: [without_place(image(root, n)) for n in (0, 2)], "qform in force (like 1 other image)"),
         (lambda root: label(root, 2).write_bytes(label(root, 1).read_bytes()), "same label map as case case_001"),
         (lambda root: document(root, training=read(root)["training"][:2]), "not listed in dataset.json, so this"),
         (lambda root: document(root, test=["imagesTs/x.nii.gz", "imagesTs/y.nii.gz"]), "2 of 2 images listed"),

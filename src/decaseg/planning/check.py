@@ -38,10 +38,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Headers:
-    """What the headers of a case say; None where a file cannot be read. `bytes` is a bound on its decoded image."""
+    """What the headers of a case say. `bytes` bounds its decoded image; `placed`: it says where the patient is."""
 
     problems: tuple[Problem, ...]
-    bytes: int = 0
+    bytes: int
+    placed: bool
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,9 @@ def problems(dataset: Dataset, threads: int | None = None, progress: Progress | 
     yield from _duplicates(trained, read[len(trained) :])
     yield from _never_occurring(dataset, trained)
     yield from _unlisted(dataset)
+    yield from _unplaced(
+        [files.image for files, header in zip(dataset.training, headers, strict=True) if not header.placed]
+    )
     yield from _missing_tests(dataset)
 
 
@@ -135,7 +139,8 @@ def _headers(dataset: Dataset, files: CaseFiles) -> Headers:
         fault = f"its sform says one place in the patient and its qform {apart}, so programs show it differently"
         found.append(Problem(file, fault, "set both to the right one; decaseg goes by the sform", "warning"))
     voxels = 0 if image is None else image.shape[0] * image.shape[1] * image.shape[2]
-    return Headers(tuple(found), voxels * channels * 8)
+    placed = image is None or image.sform_code > 0 or image.qform_code > 0
+    return Headers(tuple(found), voxels * channels * 8, placed)
 
 
 def _grid(file: Path, found: list[Problem]) -> tuple[Grid | None, int]:
@@ -269,6 +274,15 @@ def _unlisted(dataset: Dataset) -> Iterator[Problem]:
 def _files(folders: set[Path]) -> list[Path]:
     there = (folder for folder in sorted(folders) if folder.is_dir())
     return sorted(file for folder in there for file in folder.iterdir() if nifti.is_nifti(file))
+
+
+def _unplaced(images: list[Path]) -> Iterator[Problem]:
+    """One line for all of them: such files come in whole data sets."""
+    if images:
+        others = f" (like {_count(len(images) - 1, 'other image')})" if len(images) > 1 else ""
+        fault = f"has neither sform nor qform in force{others}, so programs differ on where left is"
+        fix = "convert it anew with its orientation; decaseg takes its axes as right, anterior, superior"
+        yield Problem(images[0], fault, fix, "warning")
 
 
 def _missing_tests(dataset: Dataset) -> Iterator[Problem]:
