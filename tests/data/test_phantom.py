@@ -171,9 +171,7 @@ def test_healthy_tissues_look_as_each_sequence_shows_them(anatomy):
     from decaseg.data.phantom import contrast, frame, tumour
 
     head, core, _, tissues, _ = anatomy
-    nothing = tumour.Tumour(
-        np.zeros(core.shape, np.uint8), np.full(core.shape, np.inf, np.float32), np.zeros(core.shape, np.float32)
-    )
+    nothing = tumour.Tumour(np.zeros(core.shape, np.uint8), np.full(core.shape, np.inf, np.float32))
     rng = np.random.default_rng(0)
     scene = contrast.draw_scene(frame.Frame(SPACING_MM), head.brain, tissues, nothing, rng)
     gm, wm, csf = ((fraction > 0.8) & head.brain for fraction in (tissues.gm, tissues.wm, tissues.csf))
@@ -287,6 +285,18 @@ def test_an_interruption_leaves_no_data_set(tmp_path):
         write_dataset(tmp_path, 6, 0, 4.0, workers=1, on_case=interrupt)
     assert not (tmp_path / "dataset.json").exists()
     assert len(list((tmp_path / "imagesTr").glob("*"))) <= 2
+
+
+def test_another_data_set_is_left_alone(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"name": "BRATS"}')
+    with pytest.raises(ValueError, match="another data set"):
+        write_dataset(tmp_path, 1, 0, 4.0)
+    assert json.loads((tmp_path / "dataset.json").read_text()) == {"name": "BRATS"}
+
+
+def test_a_smaller_data_set_replaces_a_larger_one(tmp_path):
+    write_dataset(tmp_path, 2, 0, 4.0)
+    assert len(read_dataset(write_dataset(tmp_path, 1, 1, 4.0)).training) == 1
 
 
 def test_the_import_is_cheap():

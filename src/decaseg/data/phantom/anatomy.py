@@ -95,7 +95,7 @@ def draw_tissues(template: Template, head: Head, shift_mm: Array | None = None) 
     logits[2] += cortex * (3.2 * np.exp(-((gyrus / 0.24) ** 2)) - 1.2 + head.atrophy)
     growth = 1 / (1 + np.exp((ventricle_mm - head.ventricle_growth_mm) / 0.9))
     # The fissure between the hemispheres is always there; the average of 152 people only half shows it.
-    logits[2] += 2.2 * np.exp(-((points[0] / 1.3) ** 2)) * (csf > 0.04) * (ventricle_mm > 4)
+    logits[2] += 3.0 * np.exp(-((points[0] / 1.6) ** 2)) * (csf > 0.02) * (ventricle_mm > 4)
     logits[2] += 9 * (growth - 0.5) * np.exp(-((ventricle_mm / 6) ** 2)) * (ventricle_mm < 6)
     top = np.maximum(np.maximum(logits[0], logits[1]), logits[2])
     weights = [np.exp(value - top) for value in logits]

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from decaseg.data.phantom.anatomy import Mask, Tissues
 from decaseg.data.phantom.frame import Array, Frame, fractal_noise, smooth_noise
-from decaseg.data.phantom.tumour import EDEMA, ENHANCING, NON_ENHANCING, Tumour
+from decaseg.data.phantom.tumour import ENHANCING, NON_ENHANCING, Tumour
 
 # Relative signals as clinical 1.5 T and 3 T protocols show them; each case draws its own round these.
 SIGNAL = {
@@ -99,8 +99,8 @@ def _blood(frame: Frame, rng: np.random.Generator) -> Array:
 
 def _lesions(frame: Frame, tissues: Tissues, labels: np.ndarray, rng: np.random.Generator) -> Array:
     """Caps on the ventricles' horns and spots of small-vessel disease: bright, benign, not labelled."""
-    caps, spots = rng.uniform(-0.5, 1.0), rng.uniform(-0.6, 1.0)
-    near = np.exp(-((np.maximum(tissues.ventricle_mm, 0) / 3.2) ** 2)) * tissues.wm
+    caps, spots = rng.uniform(-0.4, 1.2), rng.uniform(-0.6, 1.0)
+    near = np.exp(-((np.maximum(tissues.ventricle_mm - 1.5, 0) / 3.0) ** 2)) * tissues.wm
     patchy = np.clip(0.6 + 0.6 * smooth_noise(rng, frame, 12.0), 0, 1)
     found = max(0.0, caps) * near * patchy
     noise = smooth_noise(rng, frame, 6.5)
@@ -126,6 +126,3 @@ def _choroid(frame: Frame, tissues: Tissues, rng: np.random.Generator) -> Array:
     noise = fractal_noise(rng, frame, 7.0, 2)
     inside = np.exp(-(((tissues.ventricle_mm + 1.5) / 1.2) ** 2)) * (tissues.csf > 0.4)
     return np.asarray(inside * np.clip(noise - 1.0, 0, 0.8), np.float32)
-
-
-__all__ = ["CHANNELS", "EDEMA", "Scene", "draw_scene", "draw_sequence"]

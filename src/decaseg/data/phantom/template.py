@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from decaseg.data.phantom.frame import Array
+from decaseg.geometry import Float3
 from decaseg.storage import nifti
 
 FILE = "datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 # Lateral and third ventricles lie in this box; the basal cisterns and the Sylvian fissures do not.
 VENTRICLES_MM = ((-27.0, -58.0, -10.0), (27.0, 36.0, 34.0))
+CISTERN_MM = ((-12.0, -60.0, -12.0), (12.0, -25.0, 12.0))  # quadrigeminal: in that box, but it does not grow with age
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class Template:
     t1: Array
     brain: Array
     ventricle_mm: Array
-    origin_mm: tuple[float, float, float]
+    origin_mm: Float3
     seeds_mm: NDArray[np.float64]
     seed_odds: NDArray[np.float64]
 
@@ -77,21 +79,27 @@ def _map(name: str) -> Array:
     return np.asarray(nifti.read(path).array[0], np.float32)
 
 
-def _ventricle_distance(csf: Array, origin: tuple[float, float, float]) -> Array:
+def _ventricle_distance(csf: Array, origin: Float3) -> Array:
     """Signed distance in mm, exact within 1 mm, clipped at 40 mm; computed at 2 mm since it is smooth."""
     coarse = csf[::2, ::2, ::2]
     inside = np.zeros(coarse.shape, bool)
-    box = tuple(
-        slice(max(0, int((a - o) // 2)), int((b - o) // 2)) for a, b, o in zip(*VENTRICLES_MM, origin, strict=True)
-    )
-    inside[box] = coarse[box] > 0.5
+    ventricles, cistern = _box(VENTRICLES_MM, origin), _box(CISTERN_MM, origin)
+    inside[ventricles] = coarse[ventricles] > 0.5
+    inside[cistern] = False
     distance = 2 * (ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside))
     clipped = np.clip(distance, -20, 40).astype(np.float32)
     fine: Array = ndimage.affine_transform(clipped, [0.5] * 3, output_shape=csf.shape, order=1, mode="nearest")
     return fine
 
 
-def _seeds(wm: Array, origin: tuple[float, float, float]) -> NDArray[np.float64]:
+def _box(corners_mm: tuple[Float3, Float3], origin: Float3) -> tuple[slice, ...]:
+    """The box as slices of a map of 2 mm voxels."""
+    return tuple(
+        slice(max(0, int((a - o) // 2)), int((b - o) // 2)) for a, b, o in zip(*corners_mm, origin, strict=True)
+    )
+
+
+def _seeds(wm: Array, origin: Float3) -> NDArray[np.float64]:
     """Supratentorial white matter off the midline, thinned to 4 mm: where adult gliomas mostly sit."""
     index = np.argwhere(wm[::4, ::4, ::4] > 0.75) * 4
     mm = index + np.asarray(origin)

@@ -39,11 +39,10 @@ class Character:
 
 @dataclass(frozen=True, eq=False)
 class Tumour:
-    """labels: (X, Y, Z) uint8. edema_time: 0 at the core, 1 at the oedema's edge, more beyond. core_mm: depth in it."""
+    """labels: (X, Y, Z) uint8. edema_time: 0 at the core, 1 at the oedema's edge, more beyond."""
 
     labels: np.ndarray
     edema_time: Array
-    core_mm: Array
 
 
 def draw_character(rng: np.random.Generator, enhances: bool) -> Character:
@@ -121,7 +120,7 @@ def draw_tumour(head: Head, tissues: Tissues, core: Array, character: Character,
     labels[core_mask] = NON_ENHANCING
     if character.enhances:
         labels[_rim(frame, core_mask, depth, character, rng)] = ENHANCING
-    return Tumour(labels, time, depth)
+    return Tumour(labels, time)
 
 
 def _edema(head: Head, tissues: Tissues, core: Mask, character: Character, noise: Array) -> tuple[Mask, Array]:
@@ -132,6 +131,9 @@ def _edema(head: Head, tissues: Tissues, core: Mask, character: Character, noise
     # Squares: a voxel half grey, half white is cortex to the oedema, not half a road.
     speed = SPEED["wm"] * wm**2 + SPEED["gm"] * gm + SPEED["csf"] * csf
     speed = speed * np.exp(0.55 * noise[box.slices]) * head.brain[box.slices]
+    # From one hemisphere to the other only through the corpus callosum: the falx is in the way elsewhere.
+    falx = (np.abs(tissues.midline_mm[box.slices]) < max(2.2, 1.1 * frame.spacing_mm)) & (wm < 0.55)
+    speed = np.where(falx, 0.02 * SPEED["gm"], speed)
     steps = int(1.25 * REACH_MM / frame.spacing_mm)
     local = arrival_time(speed.astype(np.float32), core[box.slices], frame.spacing_mm, steps)
     soaks = head.brain[box.slices] & (csf < 0.5) & ~core[box.slices]
