@@ -216,12 +216,22 @@ def _heroes(layers: Layers) -> Image:
         at = ((panel[0] + panel[2] - size[0]) // 2, (height - size[1]) // 2)
         canvas.paste(layers.picture(plane, index, size), at)
         letter_edges(draw, plane, panel, 34)
-        words = f"{plane.name}  {'xyz'[plane.axis]} {scene.position_mm(plane.axis, index):.0f} mm"
-        write_words(draw, (panel[0] + 20, 40), words, 26, INK, halo=True)
+        _name_plane(draw, plane, scene.position_mm(plane.axis, index), panel)
         if plane is AXIAL:
             scale_bar(draw, (panel[0] + 20, height - 20), scale, extent[plane.across], 24)
         left = panel[2] + GAP
     return canvas
+
+
+def _name_plane(draw: ImageDraw, plane: Plane, position_mm: float, panel: tuple[int, int, int, int]) -> None:
+    """Writes which plane it is into the panel's corner, on two lines where one would run into the letter on top."""
+    name, place = plane.name, f"{'xyz'[plane.axis]} {position_mm:.0f} mm"
+    x = panel[0] + 20
+    if words_width(draw, f"{name}  {place}", 26) < (panel[2] - panel[0]) / 2 - 60:
+        write_words(draw, (x, 40), f"{name}  {place}", 26, INK, halo=True)
+        return
+    write_words(draw, (x, 40), name, 26, INK, halo=True)
+    write_words(draw, (x, 74), place, 26, INK, halo=True)
 
 
 def letter_edges(draw: ImageDraw, plane: Plane, panel: tuple[int, int, int, int], size: int) -> None:
