@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from decaseg.data.preprocess import ras_spacing, to_ras
 from decaseg.geometry import Box, Float3, Int3, bounding_box, float3, int3
+from decaseg.planning.check import refuse, voxel_problems
 from decaseg.storage import nifti
 from decaseg.storage.decathlon import CaseFiles, Dataset
 
@@ -79,7 +80,7 @@ def take_fingerprint(
     facts: dict[str, CaseFacts] = {}
     samples: dict[str, NDArray[np.float32]] = {}
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        waiting = {pool.submit(_case_facts, files, len(dataset.channels)): files for files in dataset.training}
+        waiting = {pool.submit(_case_facts, dataset, files): files for files in dataset.training}
         try:
             for done, future in enumerate(as_completed(waiting), 1):
                 case = waiting[future].case
@@ -133,17 +134,12 @@ def directed_axes(cases: Sequence[CaseFacts]) -> tuple[bool, bool, bool]:
     return directed[0], directed[1], directed[2]
 
 
-def _case_facts(files: CaseFiles, channels: int) -> tuple[CaseFacts, NDArray[np.float32]]:
-    volume = nifti.read(files.image)
-    if volume.array.shape[0] != channels:
-        raise ValueError(
-            f"{files.image}: has {volume.array.shape[0]} channels, dataset.json names {channels}; "
-            "mend one or the other (decaseg check lists all such cases)"
-        )
+def _case_facts(dataset: Dataset, files: CaseFiles) -> tuple[CaseFacts, NDArray[np.float32]]:
     assert files.label is not None  # read_dataset refuses training cases without one
-    label_volume = nifti.read(files.label)
+    volume, label_volume = nifti.read(files.image), nifti.read(files.label)
     if label_volume.shape != volume.shape:
         raise ValueError(f"{files.label}: shape {label_volume.shape} is not its image's {volume.shape}; redo the label")
+    refuse(voxel_problems(dataset, files, volume.array, label_volume.array))
     image = to_ras(volume.array, volume.grid)
     label = to_ras(label_volume.array, volume.grid)[0]
     spacing_mm = ras_spacing(volume.grid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 
@@ -33,6 +33,21 @@ def print_scores(document: Mapping[str, Any], file: IO[str] | None = None) -> No
     console = Console(file=file, highlight=False)
     console.print(table)
     console.print(f"mean Dice {_number(document['mean_dice'])} (mean over structures of the mean over cases)")
+
+
+def print_facts(title: str, rows: Sequence[tuple[str, str, str]], file: IO[str] | None = None) -> None:
+    """Prints (what, value, why) rows under a title; `file` is standard output where it is None."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_column(style="dim")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(file=file, highlight=False).print(table)
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,57 @@
+"""What made an artefact: versions, command, machine, time. No patient data."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from decaseg import __version__
+
+PACKAGES = ("torch", "numpy", "scipy", "nibabel", "openvino", "nncf", "onnxruntime")
+
+
+def provenance(**more: Any) -> dict[str, Any]:
+    """A JSON document; `more` adds what the caller knows (seed, data hash)."""
+    versions = {"decaseg": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": ["decaseg", *sys.argv[1:]],
+        "versions": versions,
+        "machine": {
+            "system": platform.platform(),
+            "processor": processor_name(),
+            "memory_gib": memory_gib(),
+        },
+        **more,
+    }
+
+
+def processor_name() -> str:
+    """The processor as the system names it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def memory_gib() -> float | None:
+    """Installed memory, where the system tells."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemTotal"):
+                return round(int(line.split()[1]) / 2**20, 1)
+    except OSError:
+        pass
+    return None

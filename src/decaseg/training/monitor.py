@@ -1,0 +1,96 @@
+"""What a person sees of a training: a line that moves, and TensorBoard scalars where it is installed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from decaseg.training.loop import Budget
+
+
+class TrainingLine:
+    """Progress on standard error: a bar in a terminal, a line an epoch elsewhere."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.dice = ""
+        self._bar: Any = None
+        self._task: Any = None
+        self._loss: float | None = None
+        self._share = 0.0
+        self._started = time.perf_counter()
+
+    def on_step(self, step: int, loss: float, share_done: float, wait_s: float) -> None:
+        """Called after each step with the share of the budget that is spent."""
+        self._share = share_done
+        self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
+        if sys.stderr.isatty():
+            if self._bar is None:
+                self._open_bar()
+            self._bar.update(self._task, completed=min(share_done, 1.0), words=f"loss {self._loss:.3f}{self.dice}")
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """Called with each event of the log."""
+        if event["event"] == "validation":
+            parts = ", ".join(f"{name} {value:.3f}" for name, value in event["dice"].items())
+            self.dice = f", Dice {event['mean_dice']:.3f}"
+            self._print(f"  validation after {event['elapsed_s'] / 60:.1f} min: mean Dice {event['mean_dice']:.3f} ({parts})")
+        elif event["event"] == "epoch":
+            self._print(
+                f"epoch {event['epoch']:4d} ({min(self._share, 1):4.0%})  step {event['step']:6d}  "
+                f"loss {event['train_loss']:.4f}  lr {event['lr']:.1e}  {event['samples_per_s']:.1f} samples/s  "
+                f"waiting for data {event['wait_share']:.0%}"
+            )
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _print(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _open_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}", markup=False),
+        )
+        self._bar = Progress(*columns, console=Console(stderr=True))
+        self._task = self._bar.add_task("training", total=1.0, words="")
+        self._bar.start()
+
+
+class TensorBoard:
+    """Writes scalars of epochs and validations; does nothing where tensorboard is not installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._writer: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self._writer = SummaryWriter(str(folder))
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if self._writer is None:
+            return
+        if event["event"] == "epoch":
+            for name in ("train_loss", "lr", "samples_per_s", "wait_share"):
+                if event[name] is not None:
+                    self._writer.add_scalar(f"train/{name}", event[name], event["step"])
+        elif event["event"] == "validation":
+            for name, value in {"mean": event["mean_dice"], **event["dice"]}.items():
+                self._writer.add_scalar(f"validation_dice/{name}", value, event["step"])
+        elif event["event"] in ("end", "stop"):
+            self._writer.close()

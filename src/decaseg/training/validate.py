@@ -1,0 +1,51 @@
+"""Dice of whole validation cases while training, on the network's own grid; `decaseg evaluate` gives the real score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from decaseg.data.cases import TrainingCase
+from decaseg.data.targets import Target
+from decaseg.geometry import Int3
+from decaseg.metrics.choices import METRICS
+from decaseg.metrics.pair import MaskPair
+from decaseg.nets.device import autocast
+
+Slide = Callable[..., NDArray[np.float32]]
+
+
+def make_validation(
+    cases: Sequence[TrainingCase], target: Target, window: Int3, device: torch.device, precision: str, slide: Slide
+) -> Callable[[nn.Module], Mapping[str, float]]:
+    """A function from a model to structure -> mean Dice over `cases`, hard labels, full volumes by sliding window."""
+
+    def validate(model: nn.Module) -> Mapping[str, float]:
+        def infer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.inference_mode(), autocast(device, precision):
+                batch = torch.from_numpy(windows).to(device).contiguous(memory_format=torch.channels_last_3d)
+                result: NDArray[np.float32] = model(batch).float().contiguous().cpu().numpy()
+            return result
+
+        model.eval()
+        scores: dict[str, list[float]] = {name: [] for name in target.names}
+        for case in cases:
+            logits = slide(np.asarray(case.image, dtype=np.float32), window, infer)
+            for structure, found in zip(target.structures, hard_masks(logits, target), strict=True):
+                pair = MaskPair(found, np.isin(case.label, structure.labels), (1.0, 1.0, 1.0), 1.0)
+                scores[structure.name].append(METRICS["dice"](pair))
+        return {name: float(np.mean(values)) for name, values in scores.items()}
+
+    return validate
+
+
+def hard_masks(logits: NDArray[np.float32], target: Target) -> list[NDArray[np.bool_]]:
+    """One (X, Y, Z) mask a structure from logits (K, X, Y, Z)."""
+    if target.overlapping:
+        return [one > 0 for one in logits]
+    classes = logits.argmax(axis=0)
+    return [classes == i + 1 for i in range(len(target.structures))]
