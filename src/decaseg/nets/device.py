@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import ctypes
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 
@@ -52,7 +53,20 @@ def set_threads(threads: int | None) -> int:
     """Sets torch's threads (None: one a core this process may use) and returns their number."""
     count = threads or available_cores()
     torch.set_num_threads(count)
+    _keep_freed_memory()
     return count
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep freed blocks for the next step instead of giving them back to the kernel.
+
+    By default every large activation is mapped, zeroed by page faults and unmapped again: 10 to 40 % of a training
+    step. Elsewhere than on glibc this does nothing.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
 def available_cores() -> int:
