@@ -89,6 +89,10 @@ class Recipe:
         """The recipe with every choice that is not None in its place."""
         return replace(self, **{k: v for k, v in choices.items() if v is not None})
 
+    def without_minutes(self) -> Recipe:
+        """The recipe with a budget in epochs."""
+        return replace(self, minutes=None)
+
     def with_settings(self, settings: Mapping[str, str]) -> Recipe:
         """The recipe with `--set key=value` texts read as the types of their fields; ValueError lists what is known."""
         hints = typing.get_type_hints(Recipe)

@@ -1,0 +1,49 @@
+"""MODEL_CARD.md: what a bundle is for, how it was judged, and what it must not be used for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def model_card(document: Mapping[str, Any]) -> str:
+    """The card of a bundle.json document, in Markdown."""
+    plan, parity = document["plan"], document.get("parity")
+    structures = ", ".join(s["name"] for s in plan["target"]["structures"])
+    lines = [
+        f"# {plan['dataset']}: {structures}",
+        "",
+        "A 3D U-Net for research. **Not a medical device: do not use it for diagnosis or treatment.**",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| Input | NIfTI with {plan['preprocessing']['file_channels']} channel(s); used: {', '.join(plan['preprocessing']['channels'])} |",
+        f"| Output | label map on the image's own grid: {_labels(plan)} |",
+        f"| Spacing | {' x '.join(f'{s:g}' for s in plan['preprocessing']['spacing_mm'])} mm, window {' x '.join(map(str, plan['patch']))} |",
+        f"| Format | {document['model_format']}, weights {document['precision']}, computes in {document['compute_precision']} |",
+        f"| Training data | {plan['dataset']}, {document['training_cases']} cases, SHA-256 {plan['data_sha256'][:16]}… |",
+        f"| Made by | decaseg {document['provenance']['versions']['decaseg']}, {document['provenance']['created']} |",
+        "",
+        "## Does the export predict what the trained model predicts?",
+        "",
+    ]
+    if parity:
+        lines += [
+            f"{'Yes' if parity['passed'] else '**No: this bundle failed its gate**'}: {parity['reason']}.",
+            "",
+            "| | |",
+            "| --- | --- |",
+            f"| Cases compared (full volumes) | {parity['cases']} |",
+            f"| Mean Dice of the trained model | {parity['mean_dice_source']:.4f} |",
+            f"| Mean Dice of this export | {parity['mean_dice_export']:.4f} |",
+            f"| Foreground voxels that differ | {parity['disagreement']:.4%} |",
+        ]
+    else:
+        lines.append("**Unknown**: it was exported without `--data`.")
+    lines += ["", f"About these scores: {document.get('selection') or 'nothing is recorded'}.", ""]
+    lines += ["## Limits", "", "Scanners, protocols and populations other than the training data's may fail silently.", ""]
+    return "\n".join(lines)
+
+
+def _labels(plan: Mapping[str, Any]) -> str:
+    return ", ".join(f"{v} = {s['name']}" for v, s in zip(plan["target"]["paint"], plan["target"]["structures"], strict=True))

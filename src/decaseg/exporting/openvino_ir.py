@@ -1,0 +1,36 @@
+"""A trained U-Net as OpenVINO IR, with weights in fp32 or fp16."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from decaseg.geometry import Int3
+from decaseg.storage.files import replacing
+
+PRECISIONS = ("fp32", "fp16")
+
+
+def write_openvino(model: nn.Module, channels: int, window: Int3, folder: Path, precision: str) -> None:
+    """Writes `folder/model.xml` and `model.bin`; the batch may have any size, the window is fixed.
+
+    The fixed window lets the processor plan its memory once; every volume is predicted window by window anyway.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"--precision {precision}: choose one of {', '.join(PRECISIONS)}")
+    try:
+        import openvino
+    except ImportError:
+        raise ValueError("--format openvino: OpenVINO is not installed; pip install 'decaseg[openvino]'") from None
+    example = torch.zeros(1, channels, *window)
+    with torch.no_grad():
+        converted = openvino.convert_model(model.eval().float(), example_input=example, input=[(-1, channels, *window)])
+    converted.inputs[0].get_tensor().set_names({"image"})
+    converted.outputs[0].get_tensor().set_names({"logits"})
+    folder.mkdir(parents=True, exist_ok=True)
+    # Saved under the final names in a hidden folder beside, then moved: model.xml last, since it makes the pair whole.
+    with replacing(folder / "model.xml") as xml, replacing(folder / "model.bin") as weights:
+        openvino.save_model(converted, str(xml), compress_to_fp16=precision == "fp16")
+        xml.with_suffix(".bin").replace(weights)

@@ -1,0 +1,81 @@
+"""The gate: an export must predict what its source predicts, on whole cases, or it is marked as failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from decaseg.metrics.case import CaseScores
+from decaseg.volume import Volume
+
+MAX_DICE_DROP = 0.001
+MAX_DISAGREEMENT = 0.001  # of the foreground voxels of either label map
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an export's predictions are from its source's; `passed` is the gate's answer, `reason` says it in words.
+
+    `max_dice_drop` is the largest fall of one case's mean Dice; `disagreement` the share of foreground voxels (of
+    either label map) whose labels differ, over all cases together.
+    """
+
+    passed: bool
+    reason: str
+    cases: int
+    mean_dice_source: float
+    mean_dice_export: float
+    max_dice_drop: float
+    disagreement: float
+    source: str
+    export: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One case through both engines."""
+
+    source: Volume
+    export: Volume
+    source_scores: CaseScores
+    export_scores: CaseScores
+
+
+def judge_parity(cases: Iterable[Compared], source: str, export: str) -> Parity:
+    """Applies the gate: mean Dice within 0.001, labels within 0.1 % of the foreground."""
+    before, after, differing, foreground = [], [], 0, 0
+    for case in cases:
+        before.append(case.source_scores.mean_dice)
+        after.append(case.export_scores.mean_dice)
+        first, second = case.source.array, case.export.array
+        differing += int(np.count_nonzero(first != second))
+        foreground += int(np.count_nonzero((first != 0) | (second != 0)))
+    if not before:
+        raise ValueError("parity: no case to compare; give --data a data set with labels")
+    drop = float(np.mean(before) - np.mean(after))
+    disagreement = differing / max(foreground, 1)
+    faults = []
+    if drop > MAX_DICE_DROP:
+        faults.append(f"mean Dice drops by {drop:.4f}, more than {MAX_DICE_DROP}")
+    if disagreement > MAX_DISAGREEMENT:
+        faults.append(f"labels differ in {disagreement:.3%} of the foreground, more than {MAX_DISAGREEMENT:.1%}")
+    return Parity(
+        passed=not faults,
+        reason="; ".join(faults) or f"mean Dice within {MAX_DICE_DROP}, labels within {MAX_DISAGREEMENT:.1%} of the foreground",
+        cases=len(before),
+        mean_dice_source=float(np.mean(before)),
+        mean_dice_export=float(np.mean(after)),
+        max_dice_drop=float(np.max(np.subtract(before, after))),
+        disagreement=disagreement,
+        source=source,
+        export=export,
+    )
+
+
+Compare = Callable[[], Iterable[Compared]]

@@ -1,0 +1,170 @@
+"""`decaseg evaluate`: predicts whole cases, scores them honestly, and leaves everything to look at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from decaseg.data.targets import Target
+from decaseg.inference.predictor import Predictor
+from decaseg.metrics.case import CaseScores, score_case
+from decaseg.metrics.summary import summarise, write_csv
+from decaseg.reporting.animation import draw_animation
+from decaseg.reporting.overlay import case_caption, draw_overlay
+from decaseg.reporting.progress import progress
+from decaseg.reporting.table import print_scores
+from decaseg.storage import nifti
+from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
+from decaseg.storage.files import read_json, replacing, write_json
+from decaseg.volume import Volume
+from decaseg.workflows.models import Model, open_model
+
+CASES = ("val", "all")
+
+
+def run(
+    model: Path,
+    data: Path,
+    out: Path,
+    cases: str = "val",
+    engine: str | None = None,
+    tta: bool = False,
+    step: float = 0.5,
+    device: str = "auto",
+    threads: int | None = None,
+    pictures: bool = True,
+    as_json: bool = False,
+) -> int:
+    """Scores MODEL on full volumes in the images' own grids; writes the evaluation folder and returns 0.
+
+    `cases` is `val` (the run's own validation cases, which it did not train on) or `all`.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
+    dataset = read_dataset(data)
+    opened = open_model(model, engine, tta, step, device, threads=threads)
+    for warning in opened.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    chosen, trained = choose_cases(opened, dataset, cases)
+    out.mkdir(parents=True, exist_ok=True)
+    scores: dict[str, CaseScores] = {}
+    with progress("evaluating", lines=True) as advance:
+        for number, files in enumerate(chosen, 1):
+            scores[files.case] = _evaluate_case(files, opened.predictor, out, pictures)
+            advance(number, len(chosen))
+    document = summarise(scores).to_json() | {
+        "model": str(model),
+        "engine": opened.predictor.engine.name,
+        "precision": opened.predictor.engine.precision,
+        "target": opened.plan.target.kind,
+        "cases_scored": cases,
+        "trained_on": trained,
+        "selection": _selection(opened),
+    }
+    write_csv(out / "metrics.csv", scores)
+    if opened.run is not None:
+        write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
+    write_json(out / "metrics.json", document)
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    else:
+        print_scores(document)
+        if trained:
+            print(f"{len(trained)} of {len(chosen)} cases were trained on: for those this is memory, not skill")
+        print(f"{document['selection']}\nwritten: {out} (next: decaseg report {out})")
+    return 0
+
+
+def choose_cases(opened: Model, dataset: Dataset, cases: str) -> tuple[list[CaseFiles], list[str]]:
+    """The cases to score and the names of those among them that the model was trained on."""
+    if cases not in CASES:
+        raise ValueError(f"--cases {cases}: choose val or all")
+    train, val = known_cases(opened, dataset)
+    if cases == "all":
+        chosen = list(dataset.training)
+    else:
+        chosen = [files for files in dataset.training if files.case in val]
+        if not chosen:
+            raise ValueError(f"{dataset.root}: holds none of the validation cases of {opened.path}; use --cases all")
+    return chosen, [files.case for files in chosen if files.case in train]
+
+
+def known_cases(opened: Model, dataset: Dataset) -> tuple[set[str], set[str]]:
+    """Names of cases of `dataset` that the model trained on and validated on; bundles keep them as hashes."""
+    if opened.run is not None:
+        document = read_json(opened.run.splits)
+        return set(document["train"]), set(document["val"])
+    hashed: Any = (opened.bundle or {}).get("split_sha256", {"train": [], "val": []})
+    by_hash = {hash_of_case(files.case): files.case for files in dataset.training}
+    return {by_hash[h] for h in hashed["train"] if h in by_hash}, {by_hash[h] for h in hashed["val"] if h in by_hash}
+
+
+def hash_of_case(case: str) -> str:
+    """A case's name as bundles keep it: handing a model on must not hand on patients' ids."""
+    return hashlib.sha256(case.encode()).hexdigest()[:16]
+
+
+def _selection(opened: Model) -> str:
+    if opened.run is not None and opened.run.provenance.is_file():
+        return str(read_json(opened.run.provenance).get("selection", ""))
+    return str((opened.bundle or {}).get("selection", ""))
+
+
+def _evaluate_case(files: CaseFiles, predictor: Predictor, out: Path, pictures: bool) -> CaseScores:
+    """Predicts, scores, and writes prediction, truth, image and pictures of one case."""
+    image, truth = read_pair(files)
+    try:
+        labels = predictor(image).labels
+    except ValueError as error:
+        raise ValueError(f"{files.image}: {error}") from None
+    target = predictor.target
+    scores = score_labels(labels, truth, target)
+    painted = image.with_array(target.as_painted(truth.array[0]))
+    folder = out / "predictions"
+    nifti.write(folder / f"{files.case}_pred.nii.gz", labels)
+    nifti.write(folder / f"{files.case}_msk.nii.gz", painted)
+    _copy_image(files.image, image, folder / f"{files.case}_img.nii.gz")
+    if pictures:
+        names, caption = target.painted_names(), case_caption(files.case, scores.structures)
+        channel = predictor.preprocessing.channel_indices[0] if image.array.shape[0] > 1 else 0
+        draw_overlay(out / "overlays" / f"{files.case}.png", image, labels, painted, names, caption, channel)
+        draw_animation(out / "overlays" / f"{files.case}.gif", image, labels, painted, names, caption, channel)
+    return scores
+
+
+def read_pair(files: CaseFiles) -> tuple[Volume, Volume]:
+    """Image and true label map (integers); ValueError names the file that does not fit."""
+    if files.label is None:
+        raise ValueError(f"{files.image}: has no label to be scored against")
+    image, truth = nifti.read(files.image), nifti.read(files.label)
+    if truth.array.shape != (1, *image.shape):
+        raise ValueError(f"{files.label}: shape {truth.shape} is not its image's {image.shape}; redo the label")
+    whole = np.rint(truth.array)
+    if not np.array_equal(whole, truth.array) or whole.min() < 0 or whole.max() > 255:
+        raise ValueError(f"{files.label}: holds values that are no labels; decaseg check says which")
+    return image, truth.with_array(whole.astype(np.uint8))
+
+
+def score_labels(labels: Volume, truth: Volume, target: Target) -> CaseScores:
+    """The scores of a predicted label map against the data set's own labels."""
+    return score_case(labels.array[0], truth.array[0], target.label_sets, labels.spacing_mm, target.predicted_sets)
+
+
+def _copy_image(source: Path, image: Volume, path: Path) -> None:
+    """The image as it is: a .nii.gz byte for byte, a .nii compressed."""
+    if source.name.endswith(".nii.gz"):
+        with replacing(path) as temporary:
+            shutil.copyfile(source, temporary)
+    else:
+        nifti.write(path, image)
+
+
+__all__: Sequence[str] = ("choose_cases", "hash_of_case", "known_cases", "read_pair", "run", "score_labels")

@@ -1,0 +1,119 @@
+"""`decaseg export`: from a RUN to a BUNDLE that predicts the same without torch, or says that it does not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from decaseg.exporting.model_card import model_card
+from decaseg.exporting.onnx_model import write_onnx
+from decaseg.exporting.openvino_ir import write_openvino
+from decaseg.exporting.parity import Compared, Parity, judge_parity
+from decaseg.inference.engines.torch_engine import load_network
+from decaseg.inference.predictor import Predictor
+from decaseg.planning.plan import Plan
+from decaseg.reporting.progress import Advance, progress
+from decaseg.storage.bundle import FORMAT, MODEL_FILES, BundleDir
+from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
+from decaseg.storage.files import read_json, write_json, write_text
+from decaseg.storage.provenance import provenance
+from decaseg.storage.rundir import RunDir
+from decaseg.workflows.evaluate import hash_of_case, read_pair, score_labels
+from decaseg.workflows.models import open_model
+
+MAX_GATE_CASES = 20  # whole cases through both engines; more cost minutes and change the answer little
+
+
+def run(
+    source: Path,
+    out: Path,
+    model_format: str = "openvino",
+    precision: str = "fp32",
+    data: Path | None = None,
+    threads: int | None = None,
+) -> int:
+    """Writes the bundle; returns 0, or 1 where the parity gate failed (the bundle then says so itself).
+
+    With `data`, whole validation cases (else any cases with labels) go through source and export. The source runs
+    in fp32, so that what is measured is the export and not the processor's shortcuts.
+    """
+    folder, bundle = RunDir(source), BundleDir(out)
+    if not folder.is_run():
+        raise ValueError(f"{source}: is no RUN (no plan.json and recipe.json in it); name the folder train wrote")
+    if model_format not in MODEL_FILES:
+        raise ValueError(f"--format {model_format}: choose one of {', '.join(MODEL_FILES)}")
+    if out.exists() and not (bundle.is_bundle() or (out.is_dir() and not any(out.iterdir()))):
+        raise ValueError(f"--out {out}: exists and is no bundle; name a new folder")
+    dataset = None if data is None else read_dataset(data)
+    plan = Plan.from_json(read_json(folder.plan), str(folder.plan))
+    network = load_network(folder.weights, plan.network)
+    print(f"converting to {model_format} {precision} …", file=sys.stderr, flush=True)
+    bundle.document.unlink(missing_ok=True)  # until the gate has spoken, what lies here is no bundle
+    if model_format == "openvino":
+        write_openvino(network, plan.network.in_channels, plan.patch, out, precision)
+    else:
+        write_onnx(network, plan.network.in_channels, plan.patch, bundle.model("onnx"), precision)
+    document = _document(folder, plan, model_format, precision)
+    write_json(bundle.document, document)
+    parity = None if dataset is None else _gate(folder, out, dataset, threads)
+    if parity is not None:
+        document["parity"] = parity.to_json()
+        write_json(bundle.document, document)
+    write_text(bundle.card, model_card(document))
+    return _say(out, parity)
+
+
+def _document(folder: RunDir, plan: Plan, model_format: str, precision: str) -> dict[str, Any]:
+    splits, made = read_json(folder.splits), read_json(folder.provenance)
+    return {
+        "format": FORMAT,
+        "model_format": model_format,
+        "precision": precision,
+        "compute_precision": "fp32",
+        "plan": plan.to_json(),
+        "preprocessing": plan.preprocessing.to_json(),
+        "labels": {str(v): name for v, name in plan.target.painted_names().items()},
+        "channels": list(plan.preprocessing.channels),
+        "training_cases": len(splits["train"]),
+        "split_sha256": {part: sorted(hash_of_case(case) for case in splits[part]) for part in ("train", "val")},
+        "selection": made.get("selection", ""),
+        "provenance": provenance(run=made),
+        "parity": None,
+    }
+
+
+def _gate(folder: RunDir, out: Path, dataset: Dataset, threads: int | None) -> Parity:
+    source = open_model(folder.root, "torch", device="cpu", precision="fp32", threads=threads)
+    export = open_model(out, threads=threads)
+    val = set(read_json(folder.splits)["val"])
+    cases = [files for files in dataset.training if files.case in val] or list(dataset.training)
+    with progress("parity gate", lines=True) as advance:
+        compared = _compare(cases[:MAX_GATE_CASES], source.predictor, export.predictor, advance)
+        engines = [f"{m.predictor.engine.name} {m.predictor.engine.precision}" for m in (source, export)]
+        return judge_parity(compared, *engines)
+
+
+def _compare(cases: list[CaseFiles], source: Predictor, export: Predictor, advance: Advance) -> Iterator[Compared]:
+    for number, files in enumerate(cases, 1):
+        image, truth = read_pair(files)
+        first, second = source(image).labels, export(image).labels
+        target = source.target
+        yield Compared(first, second, score_labels(first, truth, target), score_labels(second, truth, target))
+        advance(number, len(cases))
+
+
+def _say(out: Path, parity: Parity | None) -> int:
+    if parity is None:
+        print(f"written: {out}; nobody has checked it: export with --data DATASET to see whether it predicts the same")
+        return 0
+    print(
+        f"parity on {parity.cases} whole cases: mean Dice {parity.mean_dice_source:.4f} ({parity.source}) "
+        f"-> {parity.mean_dice_export:.4f} ({parity.export}), {parity.disagreement:.4%} of foreground voxels differ"
+    )
+    if parity.passed:
+        print(f"written: {out} (next: decaseg predict {out} IMAGE --out FOLDER)")
+        return 0
+    print(f"FAILED: {parity.reason}; {out} is marked as failed, do not use it")
+    return 1
