@@ -20,9 +20,9 @@ def blobs(shape: tuple[int, int, int], rng: np.random.Generator, labels: int = 2
         centre = rng.uniform(-0.35, 0.35, 3) + [0.3 * (-1) ** value, 0, 0]
         radius = rng.uniform(0.2, 0.35)
         label[((grid - centre[:, None, None, None]) ** 2).sum(axis=0) < radius**2] = value
-    image = np.stack([
-        body * (200 + 20 * c) + label * (150 + 30 * c) + body * rng.normal(0, 15, shape) for c in range(channels)
-    ])
+    image = np.stack(
+        [body * (200 + 20 * c) + label * (150 + 30 * c) + body * rng.normal(0, 15, shape) for c in range(channels)]
+    )
     return image.astype(np.int16), label
 
 

@@ -21,7 +21,9 @@ app = typer.Typer(
 SEVERAL_WORDS = {"--channels", "--set", "--labels"}
 INTERRUPTED = 130
 
-DatasetArgument = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder with dataset.json (Decathlon layout).")]
+DatasetArgument = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="Folder with dataset.json (Decathlon layout).")
+]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A RUN, a BUNDLE or a model file inside one.")]
 RecipeOption = Annotated[str, typer.Option(help="Starting point: default, quick or original.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE …", help="Any setting of the recipe.")]

@@ -99,7 +99,9 @@ class Recipe:
         values: dict[str, Any] = {}
         for key, text in settings.items():
             if key not in hints or key == "name":
-                raise ValueError(f"--set {key}: no such setting; choose among {', '.join(sorted(set(hints) - {'name'}))}")
+                raise ValueError(
+                    f"--set {key}: no such setting; choose among {', '.join(sorted(set(hints) - {'name'}))}"
+                )
             values[key] = _parsed(key, text, hints[key])
         return replace(self, **values)
 

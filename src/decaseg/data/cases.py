@@ -76,7 +76,9 @@ def _make(files: CaseFiles, how: Preprocessing) -> tuple[dict[str, NDArray], dic
     if truth.shape != volume.shape:
         raise ValueError(f"{files.label}: shape {truth.shape} is not its image's {volume.shape}; redo the label")
     if not np.isfinite(volume.array).all():
-        raise ValueError(f"{files.image}: holds NaN or infinite values; replace them (decaseg check lists all such cases)")
+        raise ValueError(
+            f"{files.image}: holds NaN or infinite values; replace them (decaseg check lists all such cases)"
+        )
     try:
         image, undo = preprocess(volume, how)
     except ValueError as error:

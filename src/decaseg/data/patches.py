@@ -71,7 +71,9 @@ class PatchSampler:
         return min(max(start, 0), size - patch) if size >= patch else (size - patch) // 2
 
     def _cut(self, case: TrainingCase, start: Int3, image: NDArray, label: NDArray) -> None:
-        source = tuple(slice(max(s, 0), min(s + n, v)) for s, n, v in zip(start, self.shape, case.label.shape, strict=True))
+        source = tuple(
+            slice(max(s, 0), min(s + n, v)) for s, n, v in zip(start, self.shape, case.label.shape, strict=True)
+        )
         target = tuple(slice(cut.start - s, cut.stop - s) for cut, s in zip(source, start, strict=True))
         image[(slice(None), *target)] = case.image[(slice(None), *source)]
         label[target] = case.label[source]

@@ -24,7 +24,7 @@ def split_by_fraction(cases: Sequence[str], fraction: float, seed: int) -> Split
     if fraction == 0:
         return Split(tuple(names), ())
     if len(names) < 2:
-        raise ValueError(f"one case cannot be split into training and validation; add cases or use --val-fraction 0")
+        raise ValueError("one case cannot be split into training and validation; add cases or use --val-fraction 0")
     count = min(max(1, round(len(names) * fraction)), len(names) - 1)
     chosen = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]}
     return Split(tuple(n for n in names if n not in chosen), tuple(n for n in names if n in chosen))
@@ -42,6 +42,6 @@ def split_by_fold(cases: Sequence[str], fold: int, folds: int = 5) -> Split:
     if len(names) < folds:
         raise ValueError(f"--fold needs at least {folds} cases, here are {len(names)}; use --val-fraction instead")
     order = np.arange(len(names))
-    np.random.RandomState(FOLD_SEED).shuffle(order)  # noqa: NPY002 - the folds are defined by this generator
+    np.random.RandomState(FOLD_SEED).shuffle(order)
     chosen = {names[i] for i in np.array_split(order, folds)[fold]}
     return Split(tuple(n for n in names if n not in chosen), tuple(n for n in names if n in chosen))

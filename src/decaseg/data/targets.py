@@ -88,7 +88,9 @@ class Target:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Target:
-        structures = tuple(Structure(str(s["name"]), tuple(int(v) for v in s["labels"])) for s in document["structures"])
+        structures = tuple(
+            Structure(str(s["name"]), tuple(int(v) for v in s["labels"])) for s in document["structures"]
+        )
         return cls(str(document["kind"]), structures, tuple(int(v) for v in document["paint"]))
 
 
@@ -106,9 +108,7 @@ def make_target(kind: str, labels: Mapping[int, str]) -> Target:
     if kind != "brats":
         raise ValueError(f"--target {kind}: choose one of {', '.join(TARGETS)}")
     edema = [v for v, name in structures.items() if "edema" in name.lower()]
-    enhancing = [
-        v for v, name in structures.items() if "enhanc" in name.lower() and not name.lower().startswith("non")
-    ]
+    enhancing = [v for v, name in structures.items() if "enhanc" in name.lower() and not name.lower().startswith("non")]
     core = [v for v in structures if v not in edema]
     if len(edema) != 1 or len(enhancing) != 1 or len(core) < 2:
         raise ValueError(

@@ -41,9 +41,16 @@ def model_card(document: Mapping[str, Any]) -> str:
     else:
         lines.append("**Unknown**: it was exported without `--data`.")
     lines += ["", f"About these scores: {document.get('selection') or 'nothing is recorded'}.", ""]
-    lines += ["## Limits", "", "Scanners, protocols and populations other than the training data's may fail silently.", ""]
+    lines += [
+        "## Limits",
+        "",
+        "Scanners, protocols and populations other than the training data's may fail silently.",
+        "",
+    ]
     return "\n".join(lines)
 
 
 def _labels(plan: Mapping[str, Any]) -> str:
-    return ", ".join(f"{v} = {s['name']}" for v, s in zip(plan["target"]["paint"], plan["target"]["structures"], strict=True))
+    return ", ".join(
+        f"{v} = {s['name']}" for v, s in zip(plan["target"]["paint"], plan["target"]["structures"], strict=True)
+    )

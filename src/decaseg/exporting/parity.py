@@ -67,7 +67,8 @@ def judge_parity(cases: Iterable[Compared], source: str, export: str) -> Parity:
         faults.append(f"labels differ in {disagreement:.3%} of the foreground, more than {MAX_DISAGREEMENT:.1%}")
     return Parity(
         passed=not faults,
-        reason="; ".join(faults) or f"mean Dice within {MAX_DICE_DROP}, labels within {MAX_DISAGREEMENT:.1%} of the foreground",
+        reason="; ".join(faults)
+        or f"mean Dice within {MAX_DICE_DROP}, labels within {MAX_DISAGREEMENT:.1%} of the foreground",
         cases=len(before),
         mean_dice_source=float(np.mean(before)),
         mean_dice_export=float(np.mean(after)),

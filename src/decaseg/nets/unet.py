@@ -10,7 +10,6 @@ from decaseg.geometry import Int3
 from decaseg.nets.spec import NetworkSpec
 
 
-
 class InstanceNorm(nn.InstanceNorm3d):
     """Instance norm that stays in channels-last memory while training on a processor.
 
@@ -21,7 +20,9 @@ class InstanceNorm(nn.InstanceNorm3d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or input.device.type != "cpu":
             return super().forward(input)
-        samples = [functional.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps) for x in input.split(1)]
+        samples = [
+            functional.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps) for x in input.split(1)
+        ]
         return torch.cat(samples)
 
 

@@ -121,11 +121,13 @@ def directed_axes(cases: Sequence[CaseFacts]) -> tuple[bool, bool, bool]:
     labels = sorted({value for case in cases for value in case.centroids_mm})
     for i, first in enumerate(labels):
         for second in labels[i + 1 :]:
-            offsets = np.array([
-                np.subtract(c.centroids_mm[first], c.centroids_mm[second])
-                for c in cases
-                if first in c.centroids_mm and second in c.centroids_mm
-            ])
+            offsets = np.array(
+                [
+                    np.subtract(c.centroids_mm[first], c.centroids_mm[second])
+                    for c in cases
+                    if first in c.centroids_mm and second in c.centroids_mm
+                ]
+            )
             if len(offsets) < 4:
                 continue
             mean, std = np.abs(offsets.mean(axis=0)), offsets.std(axis=0)
@@ -167,7 +169,9 @@ def _label_facts(label: NDArray, spacing_mm: Float3) -> tuple[dict[int, int], di
         if value != 0:
             places = np.nonzero(values == value)
             voxels[int(value)] = len(places[0])
-            centroids[int(value)] = float3(round(float(p.mean()) * s, 4) for p, s in zip(places, spacing_mm, strict=True))
+            centroids[int(value)] = float3(
+                round(float(p.mean()) * s, 4) for p, s in zip(places, spacing_mm, strict=True)
+            )
     return voxels, centroids
 
 

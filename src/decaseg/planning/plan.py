@@ -100,7 +100,9 @@ class Plan:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             detail = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"{source}: is not a plan this version can use ({detail}); train or export again") from None
+            raise ValueError(
+                f"{source}: is not a plan this version can use ({detail}); train or export again"
+            ) from None
 
 
 def make_plan(fingerprint: Fingerprint, wishes: Wishes) -> Plan:
@@ -114,7 +116,9 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes) -> Plan:
     median_shape = int3(np.median(shapes, axis=0).round())
     target = make_target(wishes.target, fingerprint.labels)
     budget = _voxel_budget(wishes)
-    wanted = wishes.patch or plan_patch(median_shape, spacing_mm, budget // 2 if not wishes.batch_size else budget // wishes.batch_size)
+    wanted = wishes.patch or plan_patch(
+        median_shape, spacing_mm, budget // 2 if not wishes.batch_size else budget // wishes.batch_size
+    )
     topology = plan_topology(wanted, spacing_mm, wishes.max_levels)
     filters = tuple(min(wishes.base_filters * 2**i, wishes.max_filters) for i in range(len(topology.strides)))
     patch = topology.patch

@@ -75,7 +75,9 @@ class State:
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "average": None if self.average is None else {"values": self.average.values, "updates": self.average.updates},
+            "average": None
+            if self.average is None
+            else {"values": self.average.values, "updates": self.average.updates},
             "plateau": None if self.plateau is None else self.plateau.state(),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
@@ -147,7 +149,9 @@ def fit(
         label = torch.from_numpy(batch.label).to(device, non_blocking=True)
         image, label = augment(batch.step, image, label)
 
-        loss = _step(state, image.contiguous(memory_format=torch.channels_last_3d), truth_of(label), loss_of, settings, device)
+        loss = _step(
+            state, image.contiguous(memory_format=torch.channels_last_3d), truth_of(label), loss_of, settings, device
+        )
         if not loss == loss or abs(loss) == float("inf"):
             raise FloatingPointError(
                 f"the loss became {loss} at step {state.step}; resume with a lower --lr or --precision fp32"

@@ -36,7 +36,9 @@ class TrainingLine:
         if event["event"] == "validation":
             parts = ", ".join(f"{name} {value:.3f}" for name, value in event["dice"].items())
             self.dice = f", Dice {event['mean_dice']:.3f}"
-            self._print(f"  validation after {event['elapsed_s'] / 60:.1f} min: mean Dice {event['mean_dice']:.3f} ({parts})")
+            self._print(
+                f"  validation after {event['elapsed_s'] / 60:.1f} min: mean Dice {event['mean_dice']:.3f} ({parts})"
+            )
         elif event["event"] == "epoch":
             self._print(
                 f"epoch {event['epoch']:4d} ({min(self._share, 1):4.0%})  step {event['step']:6d}  "

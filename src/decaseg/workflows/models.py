@@ -59,7 +59,9 @@ def _open_run(
     run: RunDir, engine: str | None, tta: bool, step: float, device: str, precision: str, threads: int | None
 ) -> Model:
     if engine not in (None, "torch"):
-        raise ValueError(f"--engine {engine}: {run.root} is a RUN, which torch runs; decaseg export it and use the bundle")
+        raise ValueError(
+            f"--engine {engine}: {run.root} is a RUN, which torch runs; decaseg export it and use the bundle"
+        )
     from decaseg.inference.engines.torch_engine import load_torch
 
     plan = Plan.from_json(read_json(run.plan), str(run.plan))
@@ -87,7 +89,9 @@ def _open_bundle(bundle: BundleDir, engine: str | None, tta: bool, step: float, 
         from decaseg.inference.engines.onnx_engine import OnnxEngine
 
         loaded = OnnxEngine(model, threads)
-    return Model(bundle.root, plan, make_predictor(plan, loaded, step, tta), None, document, _warnings(bundle, document))
+    return Model(
+        bundle.root, plan, make_predictor(plan, loaded, step, tta), None, document, _warnings(bundle, document)
+    )
 
 
 def _warnings(bundle: BundleDir, document: dict[str, Any]) -> tuple[str, ...]:
@@ -95,5 +99,7 @@ def _warnings(bundle: BundleDir, document: dict[str, Any]) -> tuple[str, ...]:
     if not parity:
         return (f"{bundle.root}: was exported without --data, so no one checked that it predicts as its source does",)
     if not parity.get("passed", False):
-        return (f"{bundle.root}: FAILED its parity gate ({parity.get('reason', 'see bundle.json')}); do not rely on it",)
+        return (
+            f"{bundle.root}: FAILED its parity gate ({parity.get('reason', 'see bundle.json')}); do not rely on it",
+        )
     return ()

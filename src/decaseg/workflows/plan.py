@@ -16,7 +16,9 @@ from decaseg.storage.decathlon import read_dataset
 from decaseg.storage.files import write_json
 
 
-def run(dataset: Path, recipe: Recipe, out: Path | None = None, memory_gib: float | None = None, as_json: bool = False) -> int:
+def run(
+    dataset: Path, recipe: Recipe, out: Path | None = None, memory_gib: float | None = None, as_json: bool = False
+) -> int:
     """Prints fingerprint and plan; with `out`, writes fingerprint.json and plan.json there. Returns 0."""
     with progress("reading cases", lines=True) as advance:
         fingerprint = take_fingerprint(read_dataset(dataset), on_case=advance)
@@ -80,7 +82,7 @@ def fingerprint_rows(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:
 def plan_rows(plan: Plan) -> list[tuple[str, str, str]]:
     """(what, value, why) for people."""
     how, net = plan.preprocessing, plan.network
-    axes = "right-left, front-back, up-down".split(", ")
+    axes = ["right-left", "front-back", "up-down"]
     mirrored = ", ".join(axes[a] for a in plan.mirror_axes) or "none"
     return [
         ("target", f"{plan.target.kind}: {', '.join(plan.target.names)}", "--target"),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from decaseg.data.augment.intensity import Intensity
 from decaseg.data.augment.pipeline import Augmentation
@@ -74,7 +72,10 @@ def run(
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
     print_facts(f"{plan.dataset}, recipe {recipe.name}", plan_rows(plan), file=sys.stderr)
-    print(f"{device.type}, {precision}, {threads} threads; {len(split.train)} cases train, {len(split.val)} validate", file=sys.stderr)
+    print(
+        f"{device.type}, {precision}, {threads} threads; {len(split.train)} cases train, {len(split.val)} validate",
+        file=sys.stderr,
+    )
 
     with stop_requests() as stopping:
         with progress("preparing cases", lines=True) as advance:
@@ -103,12 +104,12 @@ def run(
     return 0 if done else INTERRUPTED
 
 
-def _start_run(
-    folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float | None
-) -> tuple[Recipe, Plan, Split]:
+def _start_run(folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float | None) -> tuple[Recipe, Plan, Split]:
     """Plans, splits, and writes what a RUN holds before its first step."""
     if folder.plan.exists() or folder.checkpoint.exists():
-        raise ValueError(f"--out {folder.root}: holds a training already; add --resume to go on with it, or name another folder")
+        raise ValueError(
+            f"--out {folder.root}: holds a training already; add --resume to go on with it, or name another folder"
+        )
     _check_choices(recipe)
     folder.root.mkdir(parents=True, exist_ok=True)
     with progress("reading cases", lines=True) as advance:
@@ -124,7 +125,9 @@ def _start_run(
     write_json(folder.recipe, recipe.to_json())
     write_json(
         folder.provenance,
-        provenance(seed=recipe.seed, data_sha256=plan.data_sha256, dataset=str(data.root), selection=_selection(recipe)),
+        provenance(
+            seed=recipe.seed, data_sha256=plan.data_sha256, dataset=str(data.root), selection=_selection(recipe)
+        ),
     )
     write_json(folder.plan, plan.to_json())
     return recipe, plan, split
@@ -146,7 +149,9 @@ def _read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Pla
     known = {files.case for files in data.training}
     missing = [case for case in [*document["train"], *document["val"]] if case not in known]
     if missing:
-        raise ValueError(f"--resume: {data.root} lacks {missing[0]}, which this training uses; give the data set it was started with")
+        raise ValueError(
+            f"--resume: {data.root} lacks {missing[0]}, which this training uses; give the data set it was started with"
+        )
     return recipe, plan, Split(tuple(document["train"]), tuple(document["val"])), 0.0
 
 
@@ -264,7 +269,9 @@ def _fit(
     )
     batches = read_ahead(sampler, state.step)
     try:
-        return fit(state, batches, truth_for_loss(plan.target, device), augment, LOSSES[recipe.loss], settings, device, hooks)
+        return fit(
+            state, batches, truth_for_loss(plan.target, device), augment, LOSSES[recipe.loss], settings, device, hooks
+        )
     finally:
         batches.close()
 
@@ -274,4 +281,7 @@ def _say_goodbye(folder: RunDir, dataset: Path, state: State, done: bool, second
         print(f"trained {state.step} steps in {seconds / 60:.1f} min; weights: {folder.weights}")
         print(f"next: decaseg evaluate {folder.root} --data {dataset} --out {folder.root.parent / 'evaluation'}")
     else:
-        print(f"interrupted after {state.step} steps; the state is saved: go on with the same command and --resume", file=sys.stderr)
+        print(
+            f"interrupted after {state.step} steps; the state is saved: go on with the same command and --resume",
+            file=sys.stderr,
+        )

@@ -66,7 +66,9 @@ def apply_spatial(matrices: Tensor, image: Tensor, label: Tensor, patch: Int3) -
         return image[(slice(None), slice(None), *cut)], label[(slice(None), *cut)]
     grid = _grid(matrices.to(image.device), source, patch)
     moved = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    labels = functional.grid_sample(label[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=True)
+    labels = functional.grid_sample(
+        label[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=True
+    )
     return moved, labels[:, 0].to(label.dtype)
 
 
