@@ -17,7 +17,7 @@ def blobs(shape: tuple[int, int, int], rng: np.random.Generator, labels: int = 2
     body = (grid**2).sum(axis=0) < 0.9
     label = np.zeros(shape, np.uint8)
     for value in range(1, labels + 1):
-        centre = rng.uniform(-0.35, 0.35, 3) + [0.3 * (-1) ** value, 0, 0]
+        centre = rng.uniform(-0.35, 0.35, 3) + np.array([0.3 * (-1) ** value, 0, 0])
         radius = rng.uniform(0.2, 0.35)
         label[((grid - centre[:, None, None, None]) ** 2).sum(axis=0) < radius**2] = value
     image = np.stack(

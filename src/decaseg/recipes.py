@@ -82,7 +82,7 @@ class Recipe:
         known = {f.name for f in fields(cls)}
         if not isinstance(document, Mapping) or set(document) - known:
             raise ValueError(f"{source}: is not a recipe this version knows; train again")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
         return cls(**values)
 
     def with_choices(self, **choices: Any) -> Recipe:

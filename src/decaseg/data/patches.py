@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class PatchSampler:
     A patch that reaches out of its case is filled with 0, which is the mean (or the air) after normalisation.
     """
 
-    cases: Sequence[TrainingCase]
+    cases: list[TrainingCase]
     shape: Int3
     batch_size: int
     foreground_share: float
@@ -79,7 +79,7 @@ class PatchSampler:
         label[target] = case.label[source]
 
 
-def read_ahead(sampler: PatchSampler, first_step: int, depth: int = 3) -> Iterator[Batch]:
+def read_ahead(sampler: PatchSampler, first_step: int, depth: int = 3) -> Generator[Batch, None, None]:
     """Batches from `first_step` on, without end, cut by one thread that stays `depth` ahead.
 
     What goes wrong in the thread is raised here, with its own traceback. Close the iterator to stop the thread.

@@ -8,8 +8,11 @@ from typing import Any
 
 def model_card(document: Mapping[str, Any]) -> str:
     """The card of a bundle.json document, in Markdown."""
-    plan, parity = document["plan"], document.get("parity")
+    plan, parity, how = document["plan"], document.get("parity"), document["plan"]["preprocessing"]
     structures = ", ".join(s["name"] for s in plan["target"]["structures"])
+    spacing, window = " x ".join(f"{s:g}" for s in how["spacing_mm"]), " x ".join(map(str, plan["patch"]))
+    stored, computed = document["precision"], document["compute_precision"]
+    versions = document["provenance"]["versions"]
     lines = [
         f"# {plan['dataset']}: {structures}",
         "",
@@ -17,12 +20,13 @@ def model_card(document: Mapping[str, Any]) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| Input | NIfTI with {plan['preprocessing']['file_channels']} channel(s); used: {', '.join(plan['preprocessing']['channels'])} |",
+        f"| Input | NIfTI with {how['file_channels']} channel(s); used: {', '.join(how['channels'])} |",
         f"| Output | label map on the image's own grid: {_labels(plan)} |",
-        f"| Spacing | {' x '.join(f'{s:g}' for s in plan['preprocessing']['spacing_mm'])} mm, window {' x '.join(map(str, plan['patch']))} |",
-        f"| Format | {document['model_format']}, weights {document['precision']}, computes in {document['compute_precision']} |",
-        f"| Training data | {plan['dataset']}, {document['training_cases']} cases, SHA-256 {plan['data_sha256'][:16]}… |",
-        f"| Made by | decaseg {document['provenance']['versions']['decaseg']}, {document['provenance']['created']} |",
+        f"| Spacing | {spacing} mm, window {window} voxels |",
+        f"| Format | {document['model_format']}, weights {stored}, computes in {computed} |",
+        f"| Training data | {plan['dataset']}, {document['training_cases']} cases, "
+        f"SHA-256 {plan['data_sha256'][:16]}… |",
+        f"| Made by | decaseg {versions['decaseg']}, {document['provenance']['created']} |",
         "",
         "## Does the export predict what the trained model predicts?",
         "",

@@ -130,4 +130,4 @@ def _palette(coat: Coat) -> Image:
             colours.append((r, g, b))
     palette = need("PIL.Image").new("P", (1, 1))
     palette.putpalette([part for colour in colours for part in colour])
-    return palette  # type: ignore[no-any-return]
+    return palette

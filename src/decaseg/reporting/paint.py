@@ -91,7 +91,7 @@ def paint_slice(
             colour = coat.outlines.get(value)
             if colour is not None:
                 picture = _blend(picture, colour, _halved(mask & ~_eroded(mask, round(2 * coat.rim_px))))
-    return image.fromarray(np.rint(picture).astype(np.uint8))  # type: ignore[no-any-return]
+    return image.fromarray(np.rint(picture).astype(np.uint8))
 
 
 def _regions(classes: NDArray[np.uint8], size: tuple[int, int]) -> dict[int, NDArray[np.bool_]]:

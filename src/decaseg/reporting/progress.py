@@ -13,7 +13,7 @@ PATIENCE_S = 1.5
 
 @contextmanager
 def progress(what: str, lines: bool = False) -> Iterator[Advance]:
-    """Gives `advance(done, total)`. A terminal gets a bar with the time left; with `lines`, a log gets a line now and then.
+    """Gives `advance(done, total)`. A terminal gets a bar; with `lines`, a log gets a line now and then.
 
     Nothing is shown, and rich is not imported, where the work is done within PATIENCE_S.
     """

@@ -33,7 +33,7 @@ def recipe(minutes: float) -> Recipe:
 
 
 def run(out: Path, minutes: float = 3.0, cases: int = CASES, seed: int = 0, spacing_mm: float = 2.0) -> int:
-    """Generates data, checks, trains, evaluates, exports, scores the export and reports; returns 0 or the first failure.
+    """Generates data, checks, trains, evaluates, exports, scores the export, reports; returns 0 or the first failure.
 
     Everything lands under `out`; a demo made there before is replaced, anything else is left alone and refused.
     """

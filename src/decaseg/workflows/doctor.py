@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -72,26 +73,24 @@ def _speed() -> list[tuple[str, str, str]]:
     )  # fmt: skip
     rows = []
     for precision in ("fp32", "bf16"):
-        model: Any = build(spec).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        model: Any = build(spec).to(device).to(memory_format=torch.channels_last_3d)
         optimiser = torch.optim.Adam(model.parameters(), 1e-4)
         image = torch.randn(1, 1, EDGE, EDGE, EDGE, device=device)
         truth = (torch.rand(1, 1, EDGE, EDGE, EDGE, device=device) > 0.9).float()
 
-        def step(model: Any = model, optimiser: Any = optimiser, image: Any = image, truth: Any = truth,
-                 precision: str = precision) -> None:  # fmt: skip
-            model.train()
-            with autocast(device, precision):
-                logits = model(image)
-            optimiser.zero_grad()
-            log_dice(logits, truth).backward()
-            optimiser.step()
+        def step() -> None:
+            model.train()  # noqa: B023 - called inside this turn of the loop
+            with autocast(device, precision):  # noqa: B023 - called inside this turn of the loop
+                logits = model(image)  # noqa: B023
+            optimiser.zero_grad()  # noqa: B023
+            log_dice(logits, truth).backward()  # noqa: B023
+            optimiser.step()  # noqa: B023
             if device.type == "cuda":
                 torch.cuda.synchronize()
 
         rows.append((f"training step, {precision}", f"{_best(step):.2f} s", f"original network, 1 x {EDGE}^3"))
-        engine = TorchEngine(model, device, precision)
-        window = np.zeros((1, 1, EDGE, EDGE, EDGE), np.float32)
-        rows.append((f"window, torch {precision}", f"{_best(lambda e=engine: e(window)):.2f} s", f"1 x {EDGE}^3"))
+        window = partial(TorchEngine(model, device, precision), np.zeros((1, 1, EDGE, EDGE, EDGE), np.float32))
+        rows.append((f"window, torch {precision}", f"{_best(window):.2f} s", f"1 x {EDGE}^3"))
     return rows
 
 

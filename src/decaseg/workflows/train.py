@@ -63,9 +63,9 @@ def run(
     data = read_dataset(dataset)
     refuse(quick_problems(data))
     if resume:
-        recipe, plan, split, before_s = _read_run(folder, data, recipe)
+        recipe, plan, split = _read_run(folder, data, recipe)
     else:
-        recipe, plan, split, before_s = *_start_run(folder, data, recipe, memory_gib), 0.0
+        recipe, plan, split = _start_run(folder, data, recipe, memory_gib)
     device = choose_device(recipe.device)
     precision = choose_precision(recipe.precision, device)
     threads = set_threads(recipe.threads)
@@ -133,7 +133,7 @@ def _start_run(folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float 
     return recipe, plan, split
 
 
-def _read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Plan, Split, float]:
+def _read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Plan, Split]:
     """What a RUN was started with; only its budget and machine may be changed on resuming."""
     if not folder.is_run():
         raise ValueError(f"--resume: {folder.root} holds no training; leave --resume out to start one there")
@@ -152,7 +152,7 @@ def _read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Pla
         raise ValueError(
             f"--resume: {data.root} lacks {missing[0]}, which this training uses; give the data set it was started with"
         )
-    return recipe, plan, Split(tuple(document["train"]), tuple(document["val"])), 0.0
+    return recipe, plan, Split(tuple(document["train"]), tuple(document["val"]))
 
 
 def _check_choices(recipe: Recipe) -> None:
