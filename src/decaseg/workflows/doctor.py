@@ -73,14 +73,15 @@ def _speed() -> list[tuple[str, str, str]]:
     )  # fmt: skip
     rows = []
     for precision in ("fp32", "bf16"):
-        model: Any = build(spec).to(device).to(memory_format=torch.channels_last_3d)
+        model: Any = build(spec).to(device)
+        model = model.to(memory_format=torch.channels_last_3d)
         optimiser = torch.optim.Adam(model.parameters(), 1e-4)
         image = torch.randn(1, 1, EDGE, EDGE, EDGE, device=device)
         truth = (torch.rand(1, 1, EDGE, EDGE, EDGE, device=device) > 0.9).float()
 
         def step() -> None:
             model.train()  # noqa: B023 - called inside this turn of the loop
-            with autocast(device, precision):  # noqa: B023 - called inside this turn of the loop
+            with autocast(device, precision):  # noqa: B023
                 logits = model(image)  # noqa: B023
             optimiser.zero_grad()  # noqa: B023
             log_dice(logits, truth).backward()  # noqa: B023

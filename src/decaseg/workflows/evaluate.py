@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def run(
     scores: dict[str, CaseScores] = {}
     with progress("evaluating", lines=True) as advance:
         for number, files in enumerate(chosen, 1):
-            scores[files.case] = _evaluate_case(files, opened.predictor, out, pictures)
+            scores[files.case] = _evaluate_case(files, dataset.labels, opened.predictor, out, pictures)
             advance(number, len(chosen))
     document = summarise(scores).to_json() | {
         "model": str(model),
@@ -118,9 +118,11 @@ def _selection(opened: Model) -> str:
     return str((opened.bundle or {}).get("selection", ""))
 
 
-def _evaluate_case(files: CaseFiles, predictor: Predictor, out: Path, pictures: bool) -> CaseScores:
+def _evaluate_case(
+    files: CaseFiles, labels_known: Collection[int], predictor: Predictor, out: Path, pictures: bool
+) -> CaseScores:
     """Predicts, scores, and writes prediction, truth, image and pictures of one case."""
-    image, truth = read_pair(files)
+    image, truth = read_pair(files, labels_known)
     try:
         labels = predictor(image).labels
     except ValueError as error:
@@ -140,8 +142,8 @@ def _evaluate_case(files: CaseFiles, predictor: Predictor, out: Path, pictures: 
     return scores
 
 
-def read_pair(files: CaseFiles) -> tuple[Volume, Volume]:
-    """Image and true label map (integers); ValueError names the file that does not fit."""
+def read_pair(files: CaseFiles, labels: Collection[int]) -> tuple[Volume, Volume]:
+    """Image and true label map (integers among `labels`); ValueError names the file that does not fit."""
     if files.label is None:
         raise ValueError(f"{files.image}: has no label to be scored against")
     image, truth = nifti.read(files.image), nifti.read(files.label)
@@ -150,6 +152,10 @@ def read_pair(files: CaseFiles) -> tuple[Volume, Volume]:
     whole = np.rint(truth.array)
     if not np.array_equal(whole, truth.array) or whole.min() < 0 or whole.max() > 255:
         raise ValueError(f"{files.label}: holds values that are no labels; decaseg check says which")
+    if unnamed := sorted(set(np.unique(whole).astype(int).tolist()) - {0, *labels}):
+        raise ValueError(
+            f"{files.label}: holds the value {unnamed[0]}, which dataset.json does not name; name it or redo the label"
+        )
     return image, truth.with_array(whole.astype(np.uint8))
 
 

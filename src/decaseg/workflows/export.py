@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,16 @@ def _gate(folder: RunDir, out: Path, dataset: Dataset, threads: int | None) -> P
     val = set(read_json(folder.splits)["val"])
     cases = [files for files in dataset.training if files.case in val] or list(dataset.training)
     with progress("parity gate", lines=True) as advance:
-        compared = _compare(cases[:MAX_GATE_CASES], source.predictor, export.predictor, advance)
+        compared = _compare(cases[:MAX_GATE_CASES], dataset.labels, source.predictor, export.predictor, advance)
         engines = [f"{m.predictor.engine.name} {m.predictor.engine.precision}" for m in (source, export)]
         return judge_parity(compared, *engines)
 
 
-def _compare(cases: list[CaseFiles], source: Predictor, export: Predictor, advance: Advance) -> Iterator[Compared]:
+def _compare(
+    cases: list[CaseFiles], labels: Collection[int], source: Predictor, export: Predictor, advance: Advance
+) -> Iterator[Compared]:
     for number, files in enumerate(cases, 1):
-        image, truth = read_pair(files)
+        image, truth = read_pair(files, labels)
         first, second = source(image).labels, export(image).labels
         target = source.target
         yield Compared(first, second, score_labels(first, truth, target), score_labels(second, truth, target))
