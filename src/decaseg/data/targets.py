@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -108,7 +109,7 @@ def make_target(kind: str, labels: Mapping[int, str]) -> Target:
     if kind != "brats":
         raise ValueError(f"--target {kind}: choose one of {', '.join(TARGETS)}")
     edema = [v for v, name in structures.items() if "edema" in name.lower()]
-    enhancing = [v for v, name in structures.items() if "enhanc" in name.lower() and not name.lower().startswith("non")]
+    enhancing = [v for v, name in structures.items() if re.search(r"(?<!non)(?<!non[ _-])enhanc", name.lower())]
     core = [v for v in structures if v not in edema]
     if len(edema) != 1 or len(enhancing) != 1 or len(core) < 2:
         raise ValueError(

@@ -19,7 +19,10 @@ from decaseg.planning.topology import plan_patch, plan_topology, round_up
 FORMAT = 1
 MIN_KEPT_SHARE = 0.75  # nnU-Net: when cropping to nonzero removes a quarter, statistics are taken inside only
 MAX_BATCH_SHARE = 0.05  # nnU-Net: one batch shows at most 5 % of the data set's voxels
-ACTIVATION_BYTES = 60.0  # measured: bytes a voxel and base filter that training keeps, fp32 (see benchmarks/)
+# What training keeps, fp32: measured 100 to 126 bytes a voxel and base filter for `original` and `default` on patches
+# of 64^3 and 96^3, batch 1 and 2 (small patches have the larger figure); plus the libraries themselves.
+ACTIVATION_BYTES = 115.0
+LIBRARIES_GIB = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,13 @@ class Plan:
 
     @property
     def memory_gib(self) -> float:
-        """A rough figure for what training keeps at once: activations, in fp32."""
-        return float(np.prod(self.patch)) * self.batch_size * self.network.filters[0] * ACTIVATION_BYTES / 2**30
+        """About what training needs at its peak, in fp32."""
+        return LIBRARIES_GIB + self.batch_size * self.sample_gib
+
+    @property
+    def sample_gib(self) -> float:
+        """What each patch of a batch adds to that."""
+        return float(np.prod(self.patch)) * self.network.filters[0] * ACTIVATION_BYTES / 2**30
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -48,9 +48,18 @@ def processor_name() -> str:
 
 def memory_gib() -> float | None:
     """Installed memory, where the system tells."""
+    return _meminfo_gib("MemTotal")
+
+
+def available_memory_gib() -> float | None:
+    """Memory a new program could use now without swapping, where the system tells."""
+    return _meminfo_gib("MemAvailable")
+
+
+def _meminfo_gib(name: str) -> float | None:
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemTotal"):
+            if line.startswith(name + ":"):
                 return round(int(line.split()[1]) / 2**20, 1)
     except OSError:
         pass

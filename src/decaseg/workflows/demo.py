@@ -22,11 +22,10 @@ def recipe(minutes: float) -> Recipe:
     """A small network for 2 mm brains: minutes on two cores."""
     return quick().with_choices(
         minutes=minutes,
-        patch=(64, 64, 64),
+        patch=(48, 48, 48),
         batch_size=2,
-        base_filters=12,
-        max_levels=4,
-        steps_per_epoch=20,
+        foreground_share=0.8,
+        steps_per_epoch=40,
         validation_cases=2,
         val_fraction=0.25,
     )

@@ -93,7 +93,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str, str]]:
         ("batch", str(plan.batch_size), "what the voxel budget and 5 % of the data allow; --batch-size"),
         ("network", _network(net), "poolings while an axis has 8 voxels or more"),
         ("mirroring", mirrored, "axes along which no structure has a fixed direction; --set mirror=all or none"),
-        ("memory", f"about {plan.memory_gib:.1f} GiB", "activations in fp32; --memory sets a limit"),
+        ("memory", f"about {plan.memory_gib:.1f} GiB", "at the peak of training in fp32; --memory sets a limit"),
     ]
 
 

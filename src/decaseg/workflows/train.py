@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,14 +23,14 @@ from decaseg.nets.device import choose_device, choose_precision, set_threads
 from decaseg.nets.unet import build
 from decaseg.planning.check import quick_problems, refuse
 from decaseg.planning.fingerprint import take_fingerprint
-from decaseg.planning.plan import Plan, make_plan
-from decaseg.recipes import Recipe
+from decaseg.planning.plan import LIBRARIES_GIB, Plan, make_plan
+from decaseg.recipes import Recipe, named
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_facts
 from decaseg.storage.cache import Cache
 from decaseg.storage.decathlon import Dataset, read_dataset
 from decaseg.storage.files import read_json, write_json
-from decaseg.storage.provenance import provenance
+from decaseg.storage.provenance import available_memory_gib, provenance
 from decaseg.storage.rundir import RunDir
 from decaseg.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from decaseg.training.events import EventLog
@@ -42,6 +43,7 @@ from decaseg.training.validate import make_validation
 from decaseg.workflows.plan import plan_rows, wishes_of
 
 CHECKPOINT_EVERY_S = 120.0
+MEMORY_SHARE = 0.85  # of what is available: others need some, and the estimate is one
 INTERRUPTED = 130
 
 
@@ -114,7 +116,7 @@ def _start_run(folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float 
     folder.root.mkdir(parents=True, exist_ok=True)
     with progress("reading cases", lines=True) as advance:
         fingerprint = take_fingerprint(data, on_case=advance)
-    plan = make_plan(fingerprint, wishes_of(recipe, memory_gib))
+    plan = _fitted(make_plan(fingerprint, wishes_of(recipe, memory_gib)), recipe, memory_gib)
     names = [files.case for files in data.training]
     if recipe.fold is not None:
         split = split_by_fold(names, recipe.fold)
@@ -131,6 +133,29 @@ def _start_run(folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float 
     )
     write_json(folder.plan, plan.to_json())
     return recipe, plan, split
+
+
+def _fitted(plan: Plan, recipe: Recipe, memory_gib: float | None) -> Plan:
+    """The plan, with fewer patches a step where the recipe's own number does not fit into memory, and says so.
+
+    A number the user asked for is not changed: ValueError tells what it needs and what would fit.
+    """
+    available = available_memory_gib()
+    limit = memory_gib or (
+        available * MEMORY_SHARE if available and choose_device(recipe.device).type == "cpu" else None
+    )
+    if limit is None or plan.memory_gib <= limit:
+        return plan
+    fits = int((limit - LIBRARIES_GIB) / plan.sample_gib)
+    need = f"batches of {plan.batch_size} patches of {' x '.join(map(str, plan.patch))} need about {plan.memory_gib:.1f} GiB"
+    if fits < 1:
+        raise ValueError(f"{need}, {limit:.1f} GiB may be used; use a smaller --patch")
+    if recipe.batch_size is not None and recipe.batch_size != named(recipe.name).batch_size:
+        raise ValueError(
+            f"--batch-size {plan.batch_size}: {need}, {limit:.1f} GiB may be used; --batch-size {fits} fits"
+        )
+    print(f"{need}, {limit:.1f} GiB may be used: training with batches of {fits}", file=sys.stderr)
+    return replace(plan, batch_size=fits)
 
 
 def _read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Plan, Split]:
