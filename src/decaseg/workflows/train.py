@@ -147,14 +147,16 @@ def _fitted(plan: Plan, recipe: Recipe, memory_gib: float | None) -> Plan:
     if limit is None or plan.memory_gib <= limit:
         return plan
     fits = int((limit - LIBRARIES_GIB) / plan.sample_gib)
-    need = f"batches of {plan.batch_size} patches of {' x '.join(map(str, plan.patch))} need about {plan.memory_gib:.1f} GiB"
+    patch = " x ".join(map(str, plan.patch))
+    need = (
+        f"batches of {plan.batch_size} patches of {patch} need about {plan.memory_gib:.1f} GiB, "
+        f"{limit:.1f} GiB may be used"
+    )
     if fits < 1:
-        raise ValueError(f"{need}, {limit:.1f} GiB may be used; use a smaller --patch")
+        raise ValueError(f"{need}; use a smaller --patch")
     if recipe.batch_size is not None and recipe.batch_size != named(recipe.name).batch_size:
-        raise ValueError(
-            f"--batch-size {plan.batch_size}: {need}, {limit:.1f} GiB may be used; --batch-size {fits} fits"
-        )
-    print(f"{need}, {limit:.1f} GiB may be used: training with batches of {fits}", file=sys.stderr)
+        raise ValueError(f"--batch-size {plan.batch_size}: {need}; --batch-size {fits} fits")
+    print(f"{need}: training with batches of {fits}", file=sys.stderr)
     return replace(plan, batch_size=fits)
 
 
