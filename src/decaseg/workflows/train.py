@@ -203,10 +203,10 @@ def _check_choices(recipe: Recipe) -> None:
 def _selection(recipe: Recipe) -> str:
     """In words, what the validation cases chose; reports repeat it."""
     if recipe.keep == "best":
-        return "the validation cases chose the checkpoint, so scores on them are optimistic; judge on other cases"
+        return "The validation cases chose the checkpoint, so scores on them are optimistic; judge on other cases"
     if recipe.schedule == "plateau":
-        return "the validation cases steered the learning rate, but did not choose the checkpoint"
-    return "the validation cases chose nothing: neither checkpoint nor settings"
+        return "The validation cases steered the learning rate, but did not choose the checkpoint"
+    return "The validation cases chose nothing: neither checkpoint nor settings"
 
 
 def _prepare(
