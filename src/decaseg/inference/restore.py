@@ -28,7 +28,9 @@ def restore_probabilities(logits: NDArray[np.float32], target: Target, undo: Und
     """(structures, X, Y, Z) float32 probabilities on the image's grid, background left out; 0 outside the crop."""
     maps = np.stack(list(_on_cropped_grid(logits, undo)))
     if target.overlapping:
-        probabilities = 1 / (1 + np.exp(-maps))
+        from scipy.special import expit
+
+        probabilities = expit(maps)  # without the overflow of 1 / (1 + exp(-x)) far from 0
     else:
         maps = np.exp(maps - maps.max(axis=0))
         probabilities = (maps / maps.sum(axis=0))[1:]

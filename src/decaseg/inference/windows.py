@@ -28,7 +28,7 @@ def window_starts(size: int, window: int, step: float) -> list[int]:
         raise ValueError(f"--step {step}: must be above 0 and at most 1")
     if size <= window:
         return [0]
-    count = int(np.ceil((size - window) / (window * step))) + 1
+    count = int(np.ceil((size - window) / max(window * step, 1))) + 1
     return [round(i * (size - window) / (count - 1)) for i in range(count)]
 
 

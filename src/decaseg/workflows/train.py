@@ -85,7 +85,7 @@ def run(
         spent_s = time.perf_counter() - started
         budget = _budget(recipe, plan, len(training), spent_s)
         state = _new_state(plan, recipe, device)
-        if resume:
+        if resume and (folder.checkpoint.exists() or folder.previous_checkpoint.exists()):  # else: killed before one
             state.load(load_checkpoint(folder.checkpoint, folder.previous_checkpoint))
         log, line = _open_log(folder, budget)
         log(

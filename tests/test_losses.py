@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+from monai.losses import DiceCELoss
+from torch.nn.functional import one_hot
+
+from decaseg.losses import deeply_supervised, dice, dice_ce, log_dice, shrink
+
+
+def sample(classes=4, batch=2):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn((batch, classes, 5, 6, 7), generator=generator)
+    return logits, torch.randint(0, classes, (batch, 5, 6, 7), generator=generator)
+
+
+def by_hand(probability, member):
+    """(structures,) soft Dice with one voxel of smoothing, over the whole batch."""
+    both = (probability * member).sum(axis=(0, 2, 3, 4))
+    return (2 * both + 1) / (probability.sum(axis=(0, 2, 3, 4)) + member.sum(axis=(0, 2, 3, 4)) + 1)
+
+
+def test_softmax_dice_is_what_one_computes_by_hand():
+    logits, truth = sample()
+    shares = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(axis=1, keepdims=True)
+    expected = by_hand(shares[:, 1:], np.stack([truth.numpy() == k for k in (1, 2, 3)], axis=1))
+    assert float(dice(logits, truth)) == pytest.approx(1 - expected.mean(), abs=1e-5)
+    assert float(log_dice(logits, truth)) == pytest.approx(-np.log(expected).mean(), abs=1e-5)
+
+
+def test_sigmoid_dice_is_what_one_computes_by_hand():
+    logits, _ = sample(3)
+    member = (torch.rand((2, 3, 5, 6, 7), generator=torch.Generator().manual_seed(1)) > 0.7).float()
+    expected = by_hand(1 / (1 + np.exp(-logits.numpy())), member.numpy())
+    assert float(dice(logits, member)) == pytest.approx(1 - expected.mean(), abs=1e-5)
+    assert float(log_dice(logits, member)) == pytest.approx(-np.log(expected).mean(), abs=1e-5)
+
+
+def test_dice_ce_is_monais_where_definitions_agree():
+    logits, truth = sample()
+    monai = DiceCELoss(include_background=False, softmax=True, to_onehot_y=True, batch=True, smooth_nr=1, smooth_dr=1)
+    both = DiceCELoss(include_background=True, softmax=True, to_onehot_y=True, batch=True, smooth_nr=1, smooth_dr=1)
+    entropy = both.ce(logits, truth[:, None].long())
+    expected = monai.dice(logits, truth[:, None]) + entropy
+    assert float(dice_ce(logits, truth)) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_overlapping_dice_ce_is_monais_too():
+    logits, _ = sample(3)
+    member = (torch.rand((2, 3, 5, 6, 7), generator=torch.Generator().manual_seed(1)) > 0.7).float()
+    monai = DiceCELoss(sigmoid=True, batch=True, smooth_nr=1, smooth_dr=1)
+    entropy = torch.nn.BCEWithLogitsLoss()(logits, member)
+    assert float(dice_ce(logits, member)) == pytest.approx(float(monai.dice(logits, member) + entropy), abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", [dice, dice_ce, log_dice])
+def test_perfect_is_0_and_wrong_is_more(loss):
+    _, truth = sample()
+    perfect = one_hot(truth, 4).permute(0, 4, 1, 2, 3).float() * 60 - 30
+    assert float(loss(perfect, truth)) == pytest.approx(0, abs=1e-4)
+    assert float(loss(perfect, (truth + 1) % 4)) > 0.9
+
+
+@pytest.mark.parametrize("loss", [dice, dice_ce, log_dice])
+def test_an_absent_structure_and_bf16_stay_finite(loss):
+    logits, truth = sample()
+    logits = (logits * 50).to(torch.bfloat16).requires_grad_()
+    value = loss(logits, torch.zeros_like(truth))
+    value.backward()
+    assert value.dtype == torch.float32 and value.isfinite() and logits.grad.isfinite().all()
+
+
+def test_levels_are_weighted_by_halves_that_sum_to_1():
+    logits, truth = sample()
+    levels = [logits, logits[..., :3, :3, :3], logits[..., :2, :2, :2]]
+    expected = sum(w * dice(level, shrink(truth, level.shape[2:])) for w, level in zip((4, 2, 1), levels, strict=True))
+    assert float(deeply_supervised(dice, levels, truth)) == pytest.approx(float(expected) / 7, abs=1e-6)
+
+
+def test_shrinking_keeps_labels_and_takes_the_nearest_voxel():
+    truth = torch.arange(4 * 4 * 4).reshape(1, 4, 4, 4).to(torch.uint8)
+    small = shrink(truth, (2, 2, 2))
+    assert small.dtype == torch.uint8 and torch.equal(small, truth[:, 1::2, 1::2, 1::2])
+    members = torch.stack([truth, truth], dim=1)
+    assert torch.equal(shrink(members, (2, 2, 2))[:, 1], small)
+    assert shrink(truth, (4, 4, 4)) is truth

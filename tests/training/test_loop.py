@@ -1,0 +1,112 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from decaseg.data.augment.intensity import Intensity
+from decaseg.data.augment.pipeline import Augmentation
+from decaseg.data.augment.spatial import Spatial
+from decaseg.data.cases import TrainingCase
+from decaseg.data.patches import PatchSampler, read_ahead
+from decaseg.data.targets import make_target
+from decaseg.losses import dice_ce
+from decaseg.nets.spec import NetworkSpec
+from decaseg.nets.unet import build
+from decaseg.training.checkpoint import load_checkpoint, save_checkpoint
+from decaseg.training.events import EventLog
+from decaseg.training.loop import Budget, Hooks, Settings, State, fit
+from decaseg.training.optimise import Average, Plateau, make_optimiser, one_cycle
+from decaseg.training.targets import truth_for_loss
+from tests.synthetic import blobs
+
+SPEC = NetworkSpec(1, 3, (4, 8), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2)
+CPU = torch.device("cpu")
+
+
+def cases(count=3):
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        image, label = blobs((18, 18, 18), rng)
+        image = ((image - image.mean()) / image.std()).astype(np.float16)
+        places = {v: np.argwhere(label == v).astype(np.int32) for v in (1, 2)}
+        yield TrainingCase(str(number), image, label, places)
+
+
+def new_state():
+    torch.manual_seed(0)
+    model = build(SPEC).to(memory_format=torch.channels_last_3d)
+    return State(model, make_optimiser("adamw", model, 0.01, 0.01), Average(model, 0.9), Plateau(2))
+
+
+def train(state, folder, stop_at=None, steps=20, loss=dice_ce, keep="last"):
+    """Trains in 2 epochs; validation is a number that falls from epoch to epoch; returns fit's answer and events."""
+    augment = Augmentation((12, 12, 12), Spatial(rotation_share=0.5), Intensity(), 0)
+    settings = Settings(0.01, one_cycle, Budget(steps // 2, 2), "fp32", 12.0, keep, 1e9, 0.1, True)
+    folder.mkdir(parents=True, exist_ok=True)
+    log = EventLog(folder / "log.jsonl")
+    hooks = Hooks(
+        log,
+        lambda *_: None,
+        lambda model: {"a": 1 / (1 + state.step)},
+        lambda now: save_checkpoint(folder / "last.pt", folder / "previous.pt", now.to_save()),
+        lambda: stop_at is not None and state.step >= stop_at,
+    )
+    batches = read_ahead(PatchSampler(list(cases()), augment.source_shape, 2, 0.5, 0), state.step)
+    try:
+        done = fit(state, batches, truth_for_loss(make_target("all", {1: "a", 2: "b"}), CPU), augment, loss, settings,
+                   CPU, hooks)  # fmt: skip
+    finally:
+        batches.close()
+        log.close()
+    return done, [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(before)
+
+
+def test_the_loss_falls_and_the_log_tells_it(tmp_path):
+    done, events = train(new_state(), tmp_path, steps=40)
+    assert done
+    losses = [e["train_loss"] for e in events if e["event"] == "epoch"]
+    assert len(losses) == 2 and losses[1] < 0.8 * losses[0]
+    assert [e["step"] for e in events if e["event"] == "validation"] == [20, 40]
+
+
+@pytest.mark.parametrize("stop_at", [7, 10])
+def test_stopping_saving_and_resuming_is_bit_equal_to_going_through(tmp_path, stop_at):
+    whole = new_state()
+    assert train(whole, tmp_path / "whole")[0]
+    first = new_state()
+    assert train(first, tmp_path / "parts", stop_at)[0] is False and first.step == stop_at
+    second = new_state()
+    second.load(load_checkpoint(tmp_path / "parts" / "last.pt", tmp_path / "parts" / "previous.pt"))
+    assert second.step == stop_at and train(second, tmp_path / "parts")[0]
+    assert second.step == whole.step == 20 and second.plateau.state() == whole.plateau.state()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], value), name
+        assert torch.equal(second.average.values[name], whole.average.values[name]), name
+
+
+def test_keep_best_keeps_the_weights_of_the_best_validation(tmp_path):
+    state = new_state()
+    train(state, tmp_path / "all", keep="best")  # validation falls, so the first one is the best
+    early = new_state()
+    train(early, tmp_path / "early", stop_at=10)
+    for name, value in state.weights().items():
+        assert torch.equal(value, early.average.values[name]), name
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path):
+    state = new_state()
+    train(state, tmp_path, stop_at=3)
+    with pytest.raises(FloatingPointError, match="at step 3"):
+        train(state, tmp_path, loss=lambda *_: torch.tensor(float("nan"), requires_grad=True))
+    assert load_checkpoint(tmp_path / "last.pt", tmp_path / "previous.pt")["step"] == 3
