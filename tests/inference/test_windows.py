@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ def test_windows_cover_every_voxel_and_stay_inside(size, window, step):
     starts = window_starts(size, window, step)
     assert starts[0] == 0 and starts == sorted(set(starts))
     assert starts[-1] == max(0, size - window)
-    assert all(b - a <= max(1, np.ceil(window * step)) for a, b in zip(starts, starts[1:], strict=False))
+    assert all(b - a <= max(1, np.ceil(window * step)) for a, b in pairwise(starts))
 
 
 @pytest.mark.parametrize("step", [0, -0.5, 1.5])

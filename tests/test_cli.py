@@ -1,0 +1,105 @@
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from decaseg.cli import app, call, main, spread
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("--channels FLAIR T1w", "--channels FLAIR --channels T1w"),
+        ("train D --channels FLAIR T1w --out R", "train D --channels FLAIR --channels T1w --out R"),
+        ("--set a=1 b=2 --set c=3", "--set a=1 --set b=2 --set c=3"),
+        ("--labels 1=edema 2=core", "--labels 1=edema --labels 2=core"),
+        ("--set lr=-1 --patch 8 8 8", "--set lr=-1 --patch 8 8 8"),
+        ("--patch 8 8 8 D", "--patch 8 8 8 D"),
+        ("--channels --out R", "--channels --out R"),
+        ("--channels", "--channels"),
+        ("", ""),
+    ],
+)
+def test_options_of_several_words_are_repeated_before_each(written, read):
+    assert spread(written.split()) == read.split()
+
+
+def test_words_with_spaces_stay_whole():
+    assert spread(["--labels", "1=enhancing tumour", "2=x"]) == ["--labels", "1=enhancing tumour", "--labels", "2=x"]
+
+
+@pytest.mark.parametrize("words", [["segment"], ["train"], ["train", "D", "--otu", "R"], ["evaluate", "M"]])
+def test_a_wrong_word_is_one_line_with_a_hint_and_exit_2(words, capsys):
+    assert call(words) == 2
+    printed = capsys.readouterr()
+    assert len(printed.err.strip().splitlines()) == 1 and "--help" in printed.err and not printed.out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--set", "lr"], "write it as key=value"),
+        (["--set", "depth=3"], "no such setting"),
+        (["--set", "epochs=many"], "must be of type int"),
+        (["--recipe", "slow"], "choose one of default, quick, original"),
+        (["--epochs", "3", "--minutes", "1"], "give one of them"),
+    ],
+)
+def test_a_wrong_choice_says_what_would_be_right(tmp_path, words, says, capsys):
+    assert call(["train", f"{tmp_path}", "--out", f"{tmp_path}/run", *words]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_command_exits_130(monkeypatch):
+    from decaseg.workflows import doctor
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "run", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        main(["doctor"])
+    assert stop.value.code == 130
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+    from decaseg.workflows import doctor
+
+    monkeypatch.setattr(doctor, "run", lambda *_: {}["no such key"])
+    with pytest.raises(KeyError):
+        call(["doctor"])
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
+def test_help_answers_at_once(words):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "decaseg", *words], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
+
+
+def test_the_command_line_imports_nothing_heavy():
+    program = "import sys, json, decaseg.cli; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    heavy = {"torch", "numpy", "scipy", "nibabel", "openvino", "onnxruntime", "matplotlib", "monai"}
+    assert not heavy & set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_says_what_it_does_and_has_its_file(name):
+    assert COMMANDS[name].help and call([name, "--help"]) == 0
+    assert (ROOT / "src" / "decaseg" / "workflows" / f"{name.replace('-', '_')}.py").is_file()
+
+
+def test_every_command_has_a_how_to_of_its_name():
+    found = {path.stem for path in (ROOT / "docs" / "how-to").glob("*.md")}
+    missing = sorted(set(COMMANDS) - found)
+    assert not missing, f"docs/how-to lacks {', '.join(missing)}"
