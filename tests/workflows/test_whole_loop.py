@@ -171,7 +171,7 @@ def test_predictions_keep_the_forms_of_an_odd_header(tiny, tmp_path):
             ("edema", "non-enhancing tumor", "enhancing tumour"),
             ("FLAIR", "T1w", "t1gd", "T2w"),
             {"whole tumor", "tumor core", "enhancing tumor"},
-        ),  # fmt: skip
+        ),
     ],
 )
 def test_overlapping_targets_train_and_evaluate(tmp_path, target, labels, channels, structures):
