@@ -25,14 +25,16 @@ def test_a_step_outside_0_to_1_is_refused(step):
 
 
 @pytest.mark.parametrize("size", [(17, 21, 13), (9, 9, 9), (13, 9, 21)])
-def test_equals_monais_where_the_windows_start_at_the_same_places(size):
+@pytest.mark.parametrize("edge", [8, 9])
+def test_equals_monais_where_the_windows_start_at_the_same_places(size, edge):
+    size = tuple(n - (9 - edge) for n in size)
     torch.manual_seed(0)
     network = torch.nn.Conv3d(2, 3, 3, padding=1)
     image = torch.rand(2, *size)
     with torch.no_grad():
-        expected = sliding_window_inference(image[None], (9, 9, 9), 1, network, overlap=0.5, mode="gaussian",
+        expected = sliding_window_inference(image[None], (edge,) * 3, 1, network, overlap=0.5, mode="gaussian",
                                             sigma_scale=0.125)[0]  # fmt: skip
-        found = slide(image.numpy(), (9, 9, 9), lambda w: network(torch.from_numpy(w)).numpy())
+        found = slide(image.numpy(), (edge, edge, edge), lambda w: network(torch.from_numpy(w)).numpy())
     np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,6 +77,3 @@ def judge_parity(cases: Iterable[Compared], source: str, export: str) -> Parity:
         source=source,
         export=export,
     )
-
-
-Compare = Callable[[], Iterable[Compared]]

@@ -34,7 +34,7 @@ def window_starts(size: int, window: int, step: float) -> list[int]:
 
 @lru_cache(maxsize=8)
 def gaussian_weights(window: Int3) -> NDArray[np.float32]:
-    """(X, Y, Z) weights that trust the middle of a window: a Gaussian of an eighth of its length, largest 1.
+    """(X, Y, Z) weights that trust the middle of a window: a Gaussian of an eighth of its length.
 
     Nowhere below a thousandth, so that voxels seen only at a window's edge still get a clear answer.
     """
@@ -42,7 +42,7 @@ def gaussian_weights(window: Int3) -> NDArray[np.float32]:
         np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n * GAUSSIAN_SIGMA)) ** 2).astype(np.float32) for n in window
     ]
     weights = axes[0][:, None, None] * axes[1][None, :, None] * axes[2][None, None, :]
-    weights = np.maximum(weights / weights.max(), np.float32(1e-3))
+    weights = np.maximum(weights, np.float32(1e-3))
     weights.setflags(write=False)
     return weights
 

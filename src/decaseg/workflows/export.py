@@ -56,6 +56,8 @@ def run(
     else:
         write_onnx(network, plan.network.in_channels, plan.patch, bundle.model("onnx"), precision)
     document = _document(folder, plan, model_format, precision)
+    if dataset is not None:  # a gate that breaks off has not been passed
+        document["parity"] = {"passed": False, "reason": "the parity gate did not run to its end"}
     write_json(bundle.document, document)
     parity = None if dataset is None else _gate(folder, out, dataset, threads)
     if parity is not None:

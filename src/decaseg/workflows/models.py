@@ -9,7 +9,7 @@ from typing import Any
 from decaseg.inference.engines import ENGINES, Engine
 from decaseg.inference.predictor import Predictor
 from decaseg.planning.plan import Plan
-from decaseg.storage.bundle import BundleDir
+from decaseg.storage.bundle import MODEL_FILES, BundleDir
 from decaseg.storage.files import read_json
 from decaseg.storage.rundir import RunDir
 
@@ -39,6 +39,8 @@ def open_model(
     if engine is not None and engine not in ENGINES:
         raise ValueError(f"--engine {engine}: choose one of {', '.join(ENGINES)}")
     if path.suffix in (".xml", ".onnx"):
+        if not path.is_file() or path.name not in MODEL_FILES.values():
+            raise ValueError(f"{path}: is no model of a bundle; name the BUNDLE or its model.xml or model.onnx")
         path = path.parent
     run, bundle = RunDir(path), BundleDir(path)
     if bundle.is_bundle():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -37,7 +37,7 @@ from decaseg.training.events import EventLog
 from decaseg.training.interruption import stop_requests
 from decaseg.training.loop import Budget, Hooks, Settings, State, fit
 from decaseg.training.monitor import TensorBoard, TrainingLine
-from decaseg.training.optimise import SCHEDULES, Average, Plateau, make_optimiser
+from decaseg.training.optimise import OPTIMISERS, SCHEDULES, Average, Plateau, make_optimiser
 from decaseg.training.targets import truth_for_loss
 from decaseg.training.validate import make_validation
 from decaseg.workflows.plan import plan_rows, wishes_of
@@ -45,6 +45,7 @@ from decaseg.workflows.plan import plan_rows, wishes_of
 CHECKPOINT_EVERY_S = 120.0
 MEMORY_SHARE = 0.85  # of what is available: others need some, and the estimate is one
 INTERRUPTED = 130
+CHANGEABLE = {"minutes", "epochs", "lr", "device", "precision", "threads"}  # on resuming
 
 
 def run(
@@ -165,12 +166,7 @@ def _read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Pla
     if not folder.is_run():
         raise ValueError(f"--resume: {folder.root} holds no training; leave --resume out to start one there")
     recipe = Recipe.from_json(read_json(folder.recipe), str(folder.recipe))
-    recipe = recipe.with_choices(
-        minutes=asked.minutes if recipe.minutes is not None else None,
-        device=asked.device,
-        precision=asked.precision if asked.precision != "auto" else None,
-        threads=asked.threads,
-    )
+    recipe = _resumed(recipe, asked)
     plan = Plan.from_json(read_json(folder.plan), str(folder.plan))
     document = read_json(folder.splits)
     known = {files.case for files in data.training}
@@ -182,9 +178,28 @@ def _read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Pla
     return recipe, plan, Split(tuple(document["train"]), tuple(document["val"]))
 
 
+def _resumed(recipe: Recipe, asked: Recipe) -> Recipe:
+    """The run's recipe with the budget, rate and machine asked for now; ValueError for what cannot change half-way."""
+    plain, changes = named(asked.name), {}
+    if asked.name not in ("default", recipe.name):
+        raise ValueError(f"--recipe {asked.name}: this training was started with {recipe.name}; leave it out")
+    for field in fields(Recipe):
+        wanted = getattr(asked, field.name)
+        if field.name != "name" and wanted != getattr(plain, field.name) and wanted != getattr(recipe, field.name):
+            changes[field.name] = wanted
+    if fixed := sorted(set(changes) - CHANGEABLE):
+        raise ValueError(
+            f"--resume: {fixed[0]} cannot change from {getattr(recipe, fixed[0])} to {changes[fixed[0]]} half-way; "
+            "leave it out, or train anew into another --out"
+        )
+    return replace(recipe, **changes)
+
+
 def _check_choices(recipe: Recipe) -> None:
+    choose_precision(recipe.precision, choose_device(recipe.device))
     for option, value, known in (
         ("loss", recipe.loss, LOSSES),
+        ("optimiser", recipe.optimiser, OPTIMISERS),
         ("schedule", recipe.schedule, SCHEDULES),
         ("keep", recipe.keep, ("last", "best")),
     ):
