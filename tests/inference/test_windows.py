@@ -62,7 +62,7 @@ def test_a_small_volume_is_padded_on_both_sides():
 
 
 def test_weights_trust_the_middle_alike_on_all_sides():
-    weights = gaussian_weights((8, 6, 10))
-    assert weights.shape == (8, 6, 10) and weights.max() == 1 and weights.min() >= 1e-3
+    weights = gaussian_weights((9, 7, 11))
+    assert weights.shape == (9, 7, 11) and weights.max() == 1 and weights.min() >= 1e-3
     np.testing.assert_array_equal(weights, weights[::-1, ::-1, ::-1])
     assert weights[4, 3, 5] == 1
