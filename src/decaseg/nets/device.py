@@ -60,8 +60,8 @@ def set_threads(threads: int | None) -> int:
 def _keep_freed_memory() -> None:
     """Tells glibc to keep freed blocks for the next step instead of giving them back to the kernel.
 
-    By default every large activation is mapped, zeroed by page faults and unmapped again: 10 to 40 % of a training
-    step. Elsewhere than on glibc this does nothing.
+    By default every large activation is mapped, zeroed by page faults and unmapped again, which a training
+    step feels. Elsewhere than on glibc this does nothing.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -13,7 +13,7 @@ from decaseg.nets.spec import NetworkSpec
 class InstanceNorm(nn.InstanceNorm3d):
     """Instance norm that stays in channels-last memory while training on a processor.
 
-    torch's own turns the batch to channels-first and back, a third of a step's time; batch norm of one sample at a
+    torch's own turns the batch to channels-first and back, a good part of a step; batch norm of one sample at a
     time is the same arithmetic and has a channels-last kernel.
     """
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from decaseg.planning import check
+from decaseg.reporting.progress import progress
 from decaseg.storage.decathlon import read_dataset
-
-PATIENCE_S = 2.0  # a check that takes longer shows how far it is
 
 
 def run(dataset: Path, as_json: bool = False, threads: int | None = None) -> int:
@@ -24,8 +20,8 @@ def run(dataset: Path, as_json: bool = False, threads: int | None = None) -> int
     if threads is not None and threads < 1:
         raise ValueError(f"--threads {threads}: at least one thread is needed; leave it out for one a core")
     read = read_dataset(dataset)
-    with _progress() as progress:
-        found = list(check.problems(read, threads, progress))
+    with progress("checking cases", lines=True) as advance:
+        found = list(check.problems(read, threads, advance))
     errors = sum(problem.severity == "error" for problem in found)
     if as_json:
         listed = [{"file": str(p.file), "fault": p.fault, "fix": p.fix, "severity": p.severity} for p in found]
@@ -45,31 +41,3 @@ def run(dataset: Path, as_json: bool = False, threads: int | None = None) -> int
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-@contextmanager
-def _progress() -> Iterator[check.Progress]:
-    """A bar on standard error, from the moment when it has taken long enough for somebody to wonder."""
-    start = time.monotonic()
-    with ExitStack() as stack:
-        advance: check.Progress | None = None
-
-        def report(done: int, total: int) -> None:
-            nonlocal advance
-            if advance is None and time.monotonic() - start > PATIENCE_S:
-                advance = stack.enter_context(_bar(total))
-            if advance is not None:
-                advance(done, total)
-
-        yield report
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[check.Progress]:
-    from rich.console import Console  # here, since it takes longer to import than a small check
-    from rich.progress import MofNCompleteColumn, Progress
-
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("checking cases", total=total)
-        yield lambda done, _total: bar.update(task, completed=done)
