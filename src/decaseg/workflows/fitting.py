@@ -1,0 +1,135 @@
+"""Where recipe, plan, cases and RUN become the plain numbers and functions that the training loop takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from decaseg.data.augment.intensity import Intensity
+from decaseg.data.augment.pipeline import Augmentation
+from decaseg.data.augment.spatial import Spatial
+from decaseg.data.cases import TrainingCase
+from decaseg.data.patches import PatchSampler, read_ahead
+from decaseg.inference.windows import slide
+from decaseg.losses import LOSSES
+from decaseg.nets.unet import build
+from decaseg.planning.plan import Plan
+from decaseg.recipes import Recipe
+from decaseg.storage.rundir import RunDir
+from decaseg.training.checkpoint import save_checkpoint
+from decaseg.training.events import EventLog
+from decaseg.training.loop import Budget, Hooks, Settings, State, fit
+from decaseg.training.monitor import TensorBoard, TrainingLine
+from decaseg.training.optimise import SCHEDULES, Average, Plateau, make_optimiser
+from decaseg.training.targets import truth_for_loss
+from decaseg.training.validate import make_validation
+
+CHECKPOINT_EVERY_S = 120.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its folder, what it was told, and the machine's part that does it."""
+
+    folder: RunDir
+    plan: Plan
+    recipe: Recipe
+    device: torch.device
+    precision: str
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Cases to train on, and those validation cases that are looked at while training."""
+
+    training: list[TrainingCase]
+    validation: list[TrainingCase]
+
+
+def budget_of(recipe: Recipe, plan: Plan, cases: int, spent_s: float) -> Budget:
+    """`--minutes` counts from the start of the command, so that it ends when the user was told."""
+    steps = recipe.steps_per_epoch or max(1, -(-cases // plan.batch_size))
+    seconds = None if recipe.minutes is None else max(recipe.minutes * 60 - spent_s, 1.0)
+    return Budget(steps, recipe.epochs, seconds)
+
+
+def new_state(plan: Plan, recipe: Recipe, device: torch.device) -> State:
+    """A network with fresh weights, and what trains it."""
+    torch.manual_seed(recipe.seed)
+    model: nn.Module = build(plan.network).to(device)
+    model = model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return State(
+        model,
+        make_optimiser(recipe.optimiser, model, recipe.lr, recipe.weight_decay),
+        Average(model, recipe.average_decay) if recipe.average_decay is not None else None,
+        Plateau(recipe.plateau_patience) if recipe.schedule == "plateau" else None,
+    )
+
+
+def open_log(folder: RunDir, budget: Budget) -> tuple[EventLog, TrainingLine]:
+    """The RUN's log, with the progress line and TensorBoard listening to it."""
+    line = TrainingLine(budget)
+    return EventLog(folder.log, line.on_event, TensorBoard(folder.tensorboard)), line
+
+
+def fit_run(
+    run: Run,
+    state: State,
+    cases: Cases,
+    budget: Budget,
+    log: EventLog,
+    line: TrainingLine,
+    stopping: Callable[[], bool],
+) -> bool:
+    """Trains until the budget is spent (True) or somebody asked to stop (False); checkpoints go into the RUN."""
+    folder, plan, recipe, device = run.folder, run.plan, run.recipe, run.device
+    augment = _augmentation(plan, recipe)
+    sampler = PatchSampler(cases.training, augment.source_shape, plan.batch_size, recipe.foreground_share, recipe.seed)
+    settings = Settings(
+        lr=recipe.lr,
+        schedule=SCHEDULES[recipe.schedule],
+        budget=budget,
+        precision=run.precision,
+        clip_norm=recipe.clip_norm,
+        keep=recipe.keep,
+        checkpoint_every_s=CHECKPOINT_EVERY_S,
+        validation_share=recipe.validation_share,
+        validate_every_epoch=recipe.deterministic,
+    )
+
+    def save(now: State) -> None:
+        save_checkpoint(folder.checkpoint, folder.previous_checkpoint, now.to_save())
+        log("checkpoint", step=now.step, elapsed_s=now.elapsed_s)
+
+    validate = None
+    if cases.validation:
+        validate = make_validation(cases.validation, plan.target, plan.patch, device, run.precision, slide)
+    hooks = Hooks(
+        log=log,
+        on_step=line.on_step,
+        validate=validate,
+        save=save,
+        stopping=stopping,
+    )
+    batches = read_ahead(sampler, state.step)
+    try:
+        return fit(
+            state, batches, truth_for_loss(plan.target, device), augment, LOSSES[recipe.loss], settings, device, hooks
+        )
+    finally:
+        batches.close()
+
+
+def _augmentation(plan: Plan, recipe: Recipe) -> Augmentation:
+    spatial = Spatial(
+        rotation_deg=recipe.rotation_deg,
+        rotation_share=recipe.rotation_share,
+        scale=(recipe.scale_low, recipe.scale_high),
+        scale_share=recipe.scale_share,
+        mirror_axes=plan.mirror_axes,
+        right_angles=recipe.right_angles,
+    )
+    return Augmentation(plan.patch, spatial, Intensity() if recipe.intensity else None, recipe.seed)

@@ -1,0 +1,48 @@
+"""Going on with a training: what its RUN says, and what may be asked of it anew."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from decaseg.data.splits import Split
+from decaseg.planning.plan import Plan
+from decaseg.recipes import Recipe, named
+from decaseg.storage.decathlon import Dataset
+from decaseg.storage.files import read_json
+from decaseg.storage.rundir import RunDir
+
+CHANGEABLE = {"minutes", "epochs", "lr", "device", "precision", "threads"}
+
+
+def read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Plan, Split]:
+    """What a RUN was started with; only its budget and machine may be changed on resuming."""
+    if not folder.is_run():
+        raise ValueError(f"--resume: {folder.root} holds no training; leave --resume out to start one there")
+    recipe = Recipe.from_json(read_json(folder.recipe), str(folder.recipe))
+    recipe = _resumed(recipe, asked)
+    plan = Plan.from_json(read_json(folder.plan), str(folder.plan))
+    document = read_json(folder.splits)
+    known = {files.case for files in data.training}
+    missing = [case for case in [*document["train"], *document["val"]] if case not in known]
+    if missing:
+        raise ValueError(
+            f"--resume: {data.root} lacks {missing[0]}, which this training uses; give the data set it was started with"
+        )
+    return recipe, plan, Split(tuple(document["train"]), tuple(document["val"]))
+
+
+def _resumed(recipe: Recipe, asked: Recipe) -> Recipe:
+    """The run's recipe with the budget, rate and machine asked for now; ValueError for what cannot change half-way."""
+    plain, changes = named(asked.name), {}
+    if asked.name not in ("default", recipe.name):
+        raise ValueError(f"--recipe {asked.name}: this training was started with {recipe.name}; leave it out")
+    for field in fields(Recipe):
+        wanted = getattr(asked, field.name)
+        if field.name != "name" and wanted != getattr(plain, field.name) and wanted != getattr(recipe, field.name):
+            changes[field.name] = wanted
+    if fixed := sorted(set(changes) - CHANGEABLE):
+        raise ValueError(
+            f"--resume: {fixed[0]} cannot change from {getattr(recipe, fixed[0])} to {changes[fixed[0]]} half-way; "
+            "leave it out, or train anew into another --out"
+        )
+    return replace(recipe, **changes)
