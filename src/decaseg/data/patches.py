@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from decaseg.geometry import Int3, int3
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches (B, C, X, Y, Z) float32 with labels (B, X, Y, Z) uint8 and the cases they come from."""
+    """Patches (B, C, X, Y, Z) float32 with labels (B, X, Y, Z) uint8: the sampler's `rows` of batch number `step`.
+
+    `cases` names the case of every row of the whole batch.
+    """
 
     step: int
     image: NDArray[np.float32]
@@ -29,6 +32,7 @@ class PatchSampler:
     """Cuts patches of `shape` from cases: every case equally often, `foreground_share` of them centred on a structure.
 
     A patch that reaches out of its case is filled with 0, which is the mean (or the air) after normalisation.
+    Where several processes share a batch, each draws all of it and cuts its own `rows`.
     """
 
     cases: list[TrainingCase]
@@ -36,16 +40,18 @@ class PatchSampler:
     batch_size: int
     foreground_share: float
     seed: int
+    rows: slice = field(default_factory=lambda: slice(None))
 
     def batch(self, step: int) -> Batch:
         """Batch number `step`; equal numbers give equal batches."""
         rng = np.random.default_rng([self.seed, 1, step])
         chosen = [self._case(step * self.batch_size + i) for i in range(self.batch_size)]
-        channels = chosen[0].image.shape[0]
-        image = np.zeros((self.batch_size, channels, *self.shape), np.float32)
-        label = np.zeros((self.batch_size, *self.shape), np.uint8)
-        for row, case in enumerate(chosen):
-            self._cut(case, self._start(case, rng), image[row], label[row])
+        places = [(case, self._start(case, rng)) for case in chosen]
+        mine = places[self.rows]
+        image = np.zeros((len(mine), chosen[0].image.shape[0], *self.shape), np.float32)
+        label = np.zeros((len(mine), *self.shape), np.uint8)
+        for row, (case, start) in enumerate(mine):
+            self._cut(case, start, image[row], label[row])
         return Batch(step, image, label, tuple(case.case for case in chosen))
 
     def _case(self, index: int) -> TrainingCase:

@@ -29,7 +29,10 @@ class Intensity:
 
 @dataclass(frozen=True)
 class IntensityDraw:
-    """One number a sample and change; NaN where the sample does not get it. All tensors are (B,)."""
+    """One number a sample and change; NaN where the sample does not get it. All tensors are (B,).
+
+    `noise_seed` gives every sample a noise of its own, whichever samples are made beside it.
+    """
 
     noise_std: Tensor
     blur_sigma: Tensor
@@ -37,7 +40,7 @@ class IntensityDraw:
     contrast: Tensor
     low_resolution: Tensor
     gamma: Tensor
-    noise_seed: int
+    noise_seed: Tensor
 
 
 def draw_intensity(what: Intensity, batch: int, generator: torch.Generator) -> IntensityDraw:
@@ -55,16 +58,17 @@ def draw_intensity(what: Intensity, batch: int, generator: torch.Generator) -> I
         contrast=draw(what.contrast_share, *what.contrast),
         low_resolution=draw(what.low_resolution_share, *what.low_resolution),
         gamma=draw(what.gamma_share, *what.gamma),
-        noise_seed=int(torch.randint(2**31, (1,), generator=generator)),
+        noise_seed=torch.randint(2**31, (batch,), generator=generator),
     )
 
 
 def apply_intensity(draw: IntensityDraw, image: Tensor) -> Tensor:
     """Changes a (B, C, X, Y, Z) batch in place, in nnU-Net's order, and returns it."""
-    generator = torch.Generator(image.device).manual_seed(draw.noise_seed)
+    generator = torch.Generator(image.device)
     for row in range(image.shape[0]):
         sample = image[row]
         if (std := _drawn(draw.noise_std, row)) is not None:
+            generator.manual_seed(int(draw.noise_seed[row]))
             sample += torch.randn(sample.shape, generator=generator, device=image.device) * std
         if (sigma := _drawn(draw.blur_sigma, row)) is not None:
             sample.copy_(_blur(sample, sigma))

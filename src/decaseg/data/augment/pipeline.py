@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,12 +15,17 @@ from decaseg.geometry import Int3, int3
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Spatial and intensity changes; either may be None. Step n's draws are a function of (seed, n) alone."""
+    """Spatial and intensity changes; either may be None. Step n's draws are a function of (seed, n) alone.
+
+    A process that has only some `rows` of a batch of `batch_size` draws for all of it and keeps what is for its rows.
+    """
 
     patch: Int3
     spatial: Spatial | None
     intensity: Intensity | None
     seed: int
+    batch_size: int | None = None
+    rows: slice = field(default_factory=lambda: slice(None))
 
     @property
     def source_shape(self) -> Int3:
@@ -28,11 +34,22 @@ class Augmentation:
         return int3(2 * round((n * margin - n) / 2) + n for n in self.patch)
 
     def __call__(self, step: int, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, *source) and (B, *source) to augmented (B, C, *patch) and (B, *patch)."""
+        """(B, C, *source) and (B, *source) to augmented (B, C, *patch) and (B, *patch); B counts `rows` only."""
         # One generator a step (splitmix-like mixing keeps neighbouring steps apart), on the CPU for every device.
         generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9) % 2**63)
+        batch = self.batch_size or len(image)
         spatial = self.spatial or Spatial(0, 0, (1, 1), 0, ())
-        image, label = apply_spatial(draw_spatial(spatial, len(image), generator), image, label, self.patch)
+        where = _rows_of(draw_spatial(spatial, batch, generator), self.rows)
+        image, label = apply_spatial(where, image, label, self.patch)
         if self.intensity:
-            image = apply_intensity(draw_intensity(self.intensity, len(image), generator), image.contiguous())
+            how = _rows_of(draw_intensity(self.intensity, batch, generator), self.rows)
+            image = apply_intensity(how, image.contiguous())
         return image, label
+
+
+def _rows_of(draw: Any, rows: slice) -> Any:
+    """The draws for some rows: of a tensor (B, ...), or of a dataclass of them."""
+    if isinstance(draw, Tensor):
+        return draw[rows]
+    values = {one.name: getattr(draw, one.name) for one in fields(draw)}
+    return replace(draw, **{name: value[rows] for name, value in values.items() if isinstance(value, Tensor)})
