@@ -46,7 +46,11 @@ class Recipe:
     scale_low: float = 0.8
     scale_high: float = 1.25
     scale_share: float = 0.3
+    elastic_share: float = 0.0
+    elastic_strength: float = 1.0
+    elastic_cells: int = 3
     intensity: bool = True
+    intensity_strength: float = 1.0
     # optimisation
     loss: str = "dice_ce"
     optimiser: str = "adamw"

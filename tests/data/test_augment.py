@@ -5,7 +5,7 @@ import torch
 
 from decaseg.data.augment.intensity import Intensity, apply_intensity, draw_intensity
 from decaseg.data.augment.pipeline import Augmentation
-from decaseg.data.augment.spatial import Spatial, apply_spatial, draw_spatial
+from decaseg.data.augment.spatial import Spatial, SpatialDraw, apply_spatial, draw_spatial
 
 EVERYTHING = Spatial(rotation_deg=30, rotation_share=1, scale=(0.7, 1.4), scale_share=1, right_angles=True)
 
@@ -18,13 +18,13 @@ def batch(shape=(9, 9, 9), size=2, channels=2):
 
 
 def turned(matrix, image, label, patch):
-    return apply_spatial(torch.tensor(matrix).float().repeat(len(image), 1, 1), image, label, patch)
+    return apply_spatial(SpatialDraw(torch.tensor(matrix).float().repeat(len(image), 1, 1)), image, label, patch)
 
 
 @pytest.mark.parametrize("source", [(12, 14, 10), (9, 11, 8)])
 def test_identity_copies_the_middle(source):
     image, label = batch(source)
-    moved, labels = apply_spatial(torch.eye(3).repeat(2, 1, 1), image, label, (6, 8, 4))
+    moved, labels = apply_spatial(SpatialDraw(torch.eye(3).repeat(2, 1, 1)), image, label, (6, 8, 4))
     start = [(s - p) // 2 for s, p in zip(source, (6, 8, 4), strict=True)]
     cut = tuple(slice(a, a + p) for a, p in zip(start, (6, 8, 4), strict=True))
     assert torch.equal(moved, image[(slice(None), slice(None), *cut)])
@@ -35,8 +35,8 @@ def test_identity_copies_the_middle(source):
 def test_a_sample_left_alone_is_the_same_whether_its_neighbour_turns_or_not(source):
     image, label = batch(source)
     matrices = torch.stack([torch.eye(3), torch.diag(torch.tensor([-1.0, 1.0, 1.0]))])
-    moved, labels = apply_spatial(matrices, image, label, (6, 8, 4))
-    alone, alone_label = apply_spatial(matrices[:1], image[:1], label[:1], (6, 8, 4))
+    moved, labels = apply_spatial(SpatialDraw(matrices), image, label, (6, 8, 4))
+    alone, alone_label = apply_spatial(SpatialDraw(matrices[:1]), image[:1], label[:1], (6, 8, 4))
     torch.testing.assert_close(moved[:1], alone, atol=1e-5, rtol=0)
     assert torch.equal(labels[:1], alone_label)
 
@@ -71,7 +71,7 @@ def test_right_angles_are_exact_on_voxels(turns, plane, n):
 
 def test_drawn_right_angles_and_mirrors_only_move_voxels():
     what = Spatial(rotation_share=0, scale_share=0, mirror_axes=(0, 1, 2), right_angles=True)
-    matrices = draw_spatial(what, 64, torch.Generator().manual_seed(1))
+    matrices = draw_spatial(what, 64, torch.Generator().manual_seed(1)).matrices
     assert set(matrices.unique().tolist()) == {-1.0, 0.0, 1.0}
     assert (matrices.abs().sum(1) == 1).all() and (matrices.abs().sum(2) == 1).all()
     assert len({tuple(m.flatten().tolist()) for m in matrices}) > 20
@@ -79,7 +79,7 @@ def test_drawn_right_angles_and_mirrors_only_move_voxels():
 
 def test_rotations_are_rotations_within_their_range():
     what = Spatial(rotation_deg=20, rotation_share=1, scale_share=0, mirror_axes=())
-    matrices = draw_spatial(what, 50, torch.Generator().manual_seed(1))
+    matrices = draw_spatial(what, 50, torch.Generator().manual_seed(1)).matrices
     torch.testing.assert_close(matrices @ matrices.mT, torch.eye(3).expand(50, 3, 3), atol=1e-5, rtol=0)
     assert (torch.linalg.det(matrices) > 0.99).all()
     angle = torch.acos((matrices.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2) * 180 / math.pi
@@ -95,8 +95,8 @@ def test_rotation_keeps_the_centre(draw, source):
     image = image + 100 * torch.linspace(-1, 1, source[2])  # a ramp: its value at the centre is 0
     label = torch.zeros((1, *source), dtype=torch.uint8)
     what = Spatial(rotation_deg=10, rotation_share=1, scale_share=0, mirror_axes=())
-    matrices = draw_spatial(what, 1, torch.Generator().manual_seed(draw))
-    moved, _ = apply_spatial(matrices, image, label, patch)
+    draw = draw_spatial(what, 1, torch.Generator().manual_seed(draw))
+    moved, _ = apply_spatial(draw, image, label, patch)
     middle = [slice((p - 1) // 2, p // 2 + 1) for p in patch]
     assert float(moved[0, 0][tuple(middle)].mean()) == pytest.approx(0, abs=1e-2)
 

@@ -131,5 +131,9 @@ def _augmentation(plan: Plan, recipe: Recipe) -> Augmentation:
         scale_share=recipe.scale_share,
         mirror_axes=plan.mirror_axes,
         right_angles=recipe.right_angles,
+        elastic_share=recipe.elastic_share,
+        elastic_strength=recipe.elastic_strength,
+        elastic_cells=recipe.elastic_cells,
     )
-    return Augmentation(plan.patch, spatial, Intensity() if recipe.intensity else None, recipe.seed)
+    intensity = Intensity().times(recipe.intensity_strength) if recipe.intensity else None
+    return Augmentation(plan.patch, spatial, intensity, recipe.seed)

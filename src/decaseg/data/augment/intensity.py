@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,13 @@ class Intensity:
     low_resolution: tuple[float, float] = (0.5, 1.0)
     gamma_share: float = 0.3
     gamma: tuple[float, float] = (0.7, 1.5)
+
+    def times(self, strength: float) -> Intensity:
+        """The same changes, `strength` times as often (a share never passes 1)."""
+        if strength < 0:
+            raise ValueError(f"intensity_strength={strength:g}: must be 0 or more; 0 switches all changes off")
+        shares = {f.name: min(1.0, getattr(self, f.name) * strength) for f in fields(self) if f.name.endswith("_share")}
+        return replace(self, **shares)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Rotation, scaling, mirroring and right-angle turns as one affine map a sample: drawn first, applied once."""
+"""Rotation, scaling, mirrors, right-angle turns and elastic bending as one map a sample: drawn first, applied once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from decaseg.data.augment.elastic import draw_elastic, smooth_shifts
 from decaseg.geometry import Int3
 
 
 @dataclass(frozen=True)
 class Spatial:
-    """What may be drawn. Angles in degrees; `scale` is a range of zoom factors; axes are array axes (0, 1, 2)."""
+    """What may be drawn. Angles in degrees; `scale` is a range of zoom factors; axes are array axes (0, 1, 2).
+
+    `elastic_strength` runs from 0 to 1, where 1 is the most that can never fold; `elastic_cells` lattice steps span
+    an axis of the patch.
+    """
 
     rotation_deg: float = 30.0
     rotation_share: float = 0.2
@@ -23,15 +28,36 @@ class Spatial:
     scale_share: float = 0.2
     mirror_axes: tuple[int, ...] = (0, 1, 2)
     right_angles: bool = False
+    elastic_share: float = 0.0
+    elastic_strength: float = 1.0
+    elastic_cells: int = 3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.elastic_strength <= 1:
+            raise ValueError(f"elastic_strength={self.elastic_strength:g}: choose from 0 to 1; beyond 1 space may fold")
+        if self.elastic_cells < 1:
+            raise ValueError(f"elastic_cells={self.elastic_cells}: must be 1 or more")
 
     @property
     def margin(self) -> float:
         """By how much a source must be longer than the patch so that no sample looks past its edge too often."""
-        return 1.0 if not (self.rotation_share or self.scale_share) else 1.15
+        return 1.15 if self.rotation_share or self.scale_share or self.elastic_share else 1.0
 
 
-def draw_spatial(what: Spatial, batch: int, generator: torch.Generator) -> Tensor:
-    """(B, 3, 3) matrices that map offsets from the patch's centre, in voxels, to offsets from the source's centre."""
+@dataclass(frozen=True)
+class SpatialDraw:
+    """Where each sample of a batch looks: its place in the source, from the centre, is `matrix @ (offset + bend)`.
+
+    `matrices` (B, 3, 3) act on voxel offsets from the patch's centre; `lattice` holds the bends of an elastic lattice
+    (see `draw_elastic`), or None where nothing bends.
+    """
+
+    matrices: Tensor
+    lattice: Tensor | None = None
+
+
+def draw_spatial(what: Spatial, batch: int, generator: torch.Generator) -> SpatialDraw:
+    """Draws one map a sample; the number of draws depends on `what` and `batch` alone."""
     matrices = torch.eye(3).repeat(batch, 1, 1)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -51,20 +77,25 @@ def draw_spatial(what: Spatial, batch: int, generator: torch.Generator) -> Tenso
         for axis in range(3):
             turns = torch.randint(0, 4, (batch,), generator=generator)
             matrices = matrices @ _rotation(turns * (math.pi / 2), axis).round()
-    return matrices
+    if not what.elastic_share:
+        return SpatialDraw(matrices)
+    return SpatialDraw(
+        matrices, draw_elastic(what.elastic_share, what.elastic_strength, what.elastic_cells, batch, generator)
+    )
 
 
-def apply_spatial(matrices: Tensor, image: Tensor, label: Tensor, patch: Int3) -> tuple[Tensor, Tensor]:
+def apply_spatial(draw: SpatialDraw, image: Tensor, label: Tensor, patch: Int3) -> tuple[Tensor, Tensor]:
     """Cuts (B, C, *patch) and (B, *patch) out of the middle of larger (B, C, *source) and (B, *source).
 
     Images are interpolated linearly, 0 outside; labels by nearest neighbour, so they stay labels. Where every
-    matrix is the identity, voxels are copied.
+    map is the identity, voxels are copied.
     """
     source = image.shape[2:]
-    if bool((matrices == torch.eye(3)).all()):
+    lattice = draw.lattice if draw.lattice is not None and bool(draw.lattice.any()) else None
+    if lattice is None and bool((draw.matrices == torch.eye(3)).all()):
         cut = tuple(slice((s - p) // 2, (s - p) // 2 + p) for s, p in zip(source, patch, strict=True))
         return image[(slice(None), slice(None), *cut)], label[(slice(None), *cut)]
-    grid = _grid(matrices.to(image.device), source, patch)
+    grid = _grid(draw.matrices.to(image.device), None if lattice is None else lattice.to(image.device), source, patch)
     moved = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
     labels = functional.grid_sample(
         label[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=True
@@ -83,7 +114,7 @@ def _rotation(angle: Tensor, axis: int) -> Tensor:
     return matrices
 
 
-def _grid(matrices: Tensor, source: Sequence[int], patch: Int3) -> Tensor:
+def _grid(matrices: Tensor, lattice: Tensor | None, source: Sequence[int], patch: Int3) -> Tensor:
     """The sampling grid (B, X, Y, Z, 3) in torch's convention: -1 to 1, last axis first.
 
     Built as x-part + y-part + z-part, three small tables summed by broadcasting, instead of a matrix a voxel.
@@ -96,6 +127,8 @@ def _grid(matrices: Tensor, source: Sequence[int], patch: Int3) -> Tensor:
         parts.append((matrices[:, :, axis, None] * offset, half))
     x, y, z = (part for part, _ in parts)
     place = x[:, :, :, None, None] + y[:, :, None, :, None] + z[:, :, None, None, :]  # (B, 3, X, Y, Z)
+    if lattice is not None:
+        place = place + torch.einsum("bij,bjxyz->bixyz", matrices, smooth_shifts(lattice, patch))
     for axis in range(3):
         place[:, axis] -= parts[axis][1]
         place[:, axis] *= 2 / max(source[axis] - 1, 1)
