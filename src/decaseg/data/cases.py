@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import file_digest
+from functools import cache as once
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decaseg import geometry, volume
+from decaseg.data import normalise, resample
+from decaseg.data import preprocess as preprocess_module
 from decaseg.data.preprocess import Preprocessing, preprocess, preprocess_label
 from decaseg.storage import nifti
 from decaseg.storage.cache import Cache, Entry
@@ -41,8 +47,11 @@ def prepare_cases(
 ) -> list[TrainingCase]:
     """All cases, from the cache where they are there and made from the same files in the same way, else made now.
 
-    Memory holds `threads` cases at a time. Raises ValueError naming the file that cannot be used.
+    Threads, not processes: inflating, checksums and resampling let go of Python's lock, and a thread that fails says
+    where. Memory holds `threads` cases at a time. Raises ValueError naming the file that cannot be used; what
+    `on_case` raises ends the preparation, and cases done by then stay in the cache.
     """
+    cache.sweep()
     settings = json.dumps(how.to_json(), sort_keys=True)
     done = 0
     cases = []
@@ -60,27 +69,47 @@ def prepare_cases(
 
 
 def _prepare(files: CaseFiles, how: Preprocessing, settings: str, cache: Cache) -> TrainingCase:
-    assert files.label is not None
-    with files.image.open("rb") as image_file, files.label.open("rb") as label_file:
-        sums = file_digest(image_file, "sha256").hexdigest(), file_digest(label_file, "sha256").hexdigest()
-    key = cache.key(settings, *sums)
+    sums = _sums(files)
+    key = cache.key(settings, code_sum(), *sums)
     entry = cache.get(key)
     if entry is None:
-        entry = cache.put(key, *_make(files, how))
+        arrays = _make(files, how)
+        if _sums(files) != sums:  # else the old content's key would lead to the new content
+            raise ValueError(f"{files.image}: it or its label changed while it was read; run again")
+        entry = cache.put(key, arrays, {"case": files.case})
     return _from_entry(files.case, entry)
 
 
-def _make(files: CaseFiles, how: Preprocessing) -> tuple[dict[str, NDArray], dict[str, object]]:
+@once
+def code_sum() -> str:
+    """A hash of the code that preprocesses and of the libraries it leaves the arithmetic to.
+
+    Part of every key: a cache that an older version filled is not used by one that would have made other arrays.
+    """
+    modules = (__file__, preprocess_module.__file__, normalise.__file__, resample.__file__, nifti.__file__,
+               geometry.__file__, volume.__file__)  # fmt: skip
+    versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "nibabel")]
+    return hashlib.sha256(b"\0".join([*(Path(m).read_bytes() for m in modules), *map(str.encode, versions)])).hexdigest()
+
+
+def _sums(files: CaseFiles) -> tuple[str, str]:
+    """What the two files hold, as SHA-256: dates and sizes would miss a change."""
+    assert files.label is not None  # read_dataset refuses training cases without one
+    with files.image.open("rb") as image, files.label.open("rb") as label:
+        return hashlib.file_digest(image, "sha256").hexdigest(), hashlib.file_digest(label, "sha256").hexdigest()
+
+
+def _make(files: CaseFiles, how: Preprocessing) -> dict[str, NDArray]:
     assert files.label is not None
-    volume, truth = nifti.read(files.image), nifti.read(files.label)
-    if truth.shape != volume.shape:
-        raise ValueError(f"{files.label}: shape {truth.shape} is not its image's {volume.shape}; redo the label")
-    if not np.isfinite(volume.array).all():
+    image_volume, truth = nifti.read(files.image), nifti.read(files.label)
+    if truth.shape != image_volume.shape:
+        raise ValueError(f"{files.label}: shape {truth.shape} is not its image's {image_volume.shape}; redo the label")
+    if not np.isfinite(image_volume.array).all():
         raise ValueError(
             f"{files.image}: holds NaN or infinite values; replace them (decaseg check lists all such cases)"
         )
     try:
-        image, undo = preprocess(volume, how)
+        image, undo = preprocess(image_volume, how)
     except ValueError as error:
         raise ValueError(f"{files.image}: {error}") from None
     label = preprocess_label(truth, undo)
@@ -95,7 +124,7 @@ def _make(files: CaseFiles, how: Preprocessing) -> tuple[dict[str, NDArray], dic
             if flat.size > PLACES_PER_LABEL:
                 flat = np.sort(rng.choice(flat, PLACES_PER_LABEL, replace=False))
             arrays[f"places_{value}"] = np.stack(np.unravel_index(flat, label.shape), axis=1).astype(np.int32)
-    return arrays, {"case": files.case}
+    return arrays
 
 
 def _from_entry(case: str, entry: Entry) -> TrainingCase:

@@ -1,0 +1,39 @@
+"""Locks that die with the process that holds them, however it dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Holds an exclusive lock on the file or folder at `path` inside the `with`.
+
+    BlockingIOError at once where another process (or another `held` in this one) holds it; FileNotFoundError where
+    there is nothing at `path`. Gives False where the system or the file system has no locks: nothing is held then.
+    """
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        yield _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
