@@ -1,4 +1,3 @@
-import json
 import os
 import time
 from dataclasses import replace
@@ -80,19 +79,60 @@ def test_what_a_kill_left_behind_is_ignored(data, cache, made):
     assert len(made) == 3
 
 
-@pytest.mark.parametrize("damage", ["facts", "array", "absent"])
-def test_a_damaged_entry_is_made_anew(data, cache, made, damage):
-    prepare_cases(data.training[:1], HOW, cache)
+@pytest.mark.parametrize("damage", ["flip", "zeros", "cut", "absent", "facts"])
+def test_a_damaged_entry_is_made_anew_and_never_given_out(data, cache, made, damage):
+    (sound,) = prepare_cases(data.training[:1], HOW, cache)
+    expected = np.array(sound.image)
     (entry,) = cache.folder.iterdir()
-    if damage == "facts":
-        (entry / "facts.json").write_text('{"arrays": [')
-    elif damage == "array":
-        (entry / "image.npy").write_bytes((entry / "image.npy").read_bytes()[:200])
-    else:
-        (entry / "label.npy").unlink()
-    (case,) = prepare_cases(data.training[:1], HOW, cache)
-    assert len(made) == 2 and case.image.shape[1:] == case.label.shape
-    assert json.loads((entry / "facts.json").read_text())["case"] == case.case
+    path = entry / ("facts.json" if damage == "facts" else "image.npy")
+    content = path.read_bytes()
+    damaged = {
+        "flip": content[:-9] + bytes([content[-9] ^ 4]) + content[-8:],
+        "zeros": content[:512] + bytes(512) + content[1024:],
+        "cut": content[:-1],
+        "facts": content.replace(b"crc32", b"crc31"),
+    }
+    path.unlink()  # written anew, not changed in place: the first case has it mapped
+    if damage != "absent":
+        assert damaged[damage] != content
+        path.write_bytes(damaged[damage])
+    for calls in (2, 2):
+        (case,) = prepare_cases(data.training[:1], HOW, cache)
+        assert len(made) == calls
+        np.testing.assert_array_equal(case.image, expected)
+
+
+def test_cases_made_by_other_code_are_not_used(data, cache, made, monkeypatch):
+    prepare_cases(data.training, HOW, cache)
+    monkeypatch.setattr(module, "code_sum", lambda: "a later version's")
+    prepare_cases(data.training, HOW, cache)
+    assert len(made) == 6
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_cached_under_its_old_content(data, cache, monkeypatch):
+    files, real = data.training[0], module._make
+
+    def make_and_change(files, how):
+        arrays = real(files, how)
+        nifti.write(files.label, Volume.of(np.ones((12, 14, 10), np.uint8)))
+        return arrays
+
+    monkeypatch.setattr(module, "_make", make_and_change)
+    with pytest.raises(ValueError, match=r"case_000\.nii\.gz: it or its label changed while it was read"):
+        prepare_cases([files], HOW, cache)
+    assert not list(cache.folder.glob("*"))
+
+
+def test_an_exception_from_the_caller_ends_it_and_keeps_what_is_done(data, cache, made):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_cases(data.training, HOW, cache, threads=1, on_case=stop)
+    before = len(made)
+    assert 1 <= before <= 3
+    prepare_cases(data.training, HOW, cache)
+    assert len(made) == 3
 
 
 def test_places_are_voxels_of_their_label_spread_over_it(tmp_path, cache):

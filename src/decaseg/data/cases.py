@@ -88,8 +88,8 @@ def code_sum() -> str:
     """
     modules = (__file__, preprocess_module.__file__, normalise.__file__, resample.__file__, nifti.__file__,
                geometry.__file__, volume.__file__)  # fmt: skip
-    versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "nibabel")]
-    return hashlib.sha256(b"\0".join([*(Path(m).read_bytes() for m in modules), *map(str.encode, versions)])).hexdigest()
+    versions = [f"{name} {metadata.version(name)}".encode() for name in ("numpy", "scipy", "nibabel")]
+    return hashlib.sha256(b"\0".join([*(Path(m).read_bytes() for m in modules), *versions])).hexdigest()
 
 
 def _sums(files: CaseFiles) -> tuple[str, str]:

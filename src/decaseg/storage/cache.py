@@ -7,9 +7,9 @@ made anew, and waiting for the disk after each file would take longer than prepr
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import os
 import secrets
 import shutil
 import time
@@ -56,7 +56,7 @@ class Cache:
         return _opened(self.folder / key)
 
     def put(self, key: str, arrays: Mapping[str, NDArray], facts: Mapping[str, Any]) -> Entry:
-        """Writes an entry; where another run was faster, its entry stands. OSError, naming the entry, on a full disk."""
+        """Writes an entry; where another run was faster, its entry stands. OSError names the entry (full disk)."""
         final, temporary = self.folder / key, self._temporary(key)
         try:
             temporary.mkdir(parents=True)
@@ -95,11 +95,11 @@ class Cache:
         for _ in range(ATTEMPTS):
             try:
                 temporary.rename(final)
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
                 if (theirs := _opened(final)) is not None:
                     return theirs
-                if not final.exists():
-                    raise
                 aside = self._temporary(key)
                 with suppress(FileNotFoundError):
                     final.rename(aside)
