@@ -105,6 +105,7 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs to train (instead of minutes).")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes the whole command may take.")] = None,
+    patience: Annotated[int | None, typer.Option(metavar="N", help="End after N validations without progress.")] = None,
     val_fraction: Annotated[float | None, typer.Option(help="Share of cases kept for validation.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold 0 to 4 of the field's standard five.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
@@ -123,7 +124,8 @@ def train(
         raise ValueError("--epochs and --minutes: give one of them")
     chosen = _recipe(
         recipe, settings, channels=_names(channels), target=target, patch=patch, batch_size=batch_size,
-        base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, val_fraction=val_fraction, fold=fold,
+        base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
+        val_fraction=val_fraction, fold=fold,
         seed=seed, device=device, precision=precision, threads=threads, deterministic=deterministic or None,
     )  # fmt: skip
     if epochs is not None:

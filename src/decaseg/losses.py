@@ -35,40 +35,119 @@ ALONE = Whole(lambda mine: mine, 1.0)
 SMOOTH = 1.0  # voxels: keeps an absent structure's soft Dice defined, as in Intel's original and nnU-Net's 1e-5 .. 1
 
 
-def dice_ce(logits: Tensor, truth: Tensor, whole: Whole = ALONE) -> Tensor:
-    """Soft-Dice loss plus cross-entropy (Isensee et al. 2021), each with weight 1; binary where structures overlap."""
+@dataclass(frozen=True)
+class LossSettings:
+    """The numbers of the losses that have some.
+
+    `batch_dice`: Dice and Tversky over the batch as one volume (small structures are in some patch), else patch by
+    patch and then the mean. `tversky_beta`: weight of what is missed; what is found wrongly weighs 1 - beta (0.5 is
+    Dice). `focal_gamma`: 0 is cross-entropy, more looks harder at hard voxels. `topk_share`: share of voxels that
+    count, the worst ones.
+    """
+
+    batch_dice: bool = True
+    tversky_beta: float = 0.7
+    focal_gamma: float = 2.0
+    topk_share: float = 0.1
+
+
+PLAIN = LossSettings()
+
+
+def cross_entropy(logits: Tensor, truth: Tensor, whole: Whole = ALONE, how: LossSettings = PLAIN) -> Tensor:
+    """Mean over voxels of -log of the true class's probability; of each structure's own where they overlap."""
     if _overlapping(logits, truth):
-        entropy = functional.binary_cross_entropy_with_logits(logits.float(), truth.float())
-    else:
-        entropy = functional.cross_entropy(logits.float(), truth.long())
-    return whole.mean(entropy) + 1 - soft_dice(logits, truth, whole).mean()
+        return whole.mean(functional.binary_cross_entropy_with_logits(logits.float(), truth.float()))
+    return whole.mean(functional.cross_entropy(logits.float(), truth.long()))
 
 
-def dice(logits: Tensor, truth: Tensor, whole: Whole = ALONE) -> Tensor:
+def dice(logits: Tensor, truth: Tensor, whole: Whole = ALONE, how: LossSettings = PLAIN) -> Tensor:
     """1 minus the mean soft Dice of the structures (Milletari et al. 2016 with linear denominators)."""
-    return 1 - soft_dice(logits, truth, whole).mean()
+    return 1 - _mean(soft_dice(logits, truth, whole, how.batch_dice), whole)
 
 
-def log_dice(logits: Tensor, truth: Tensor, whole: Whole = ALONE) -> Tensor:
+def dice_ce(logits: Tensor, truth: Tensor, whole: Whole = ALONE, how: LossSettings = PLAIN) -> Tensor:
+    """Soft-Dice loss plus cross-entropy (Isensee et al. 2021), each with weight 1; binary where structures overlap."""
+    return cross_entropy(logits, truth, whole) + dice(logits, truth, whole, how)
+
+
+def log_dice(logits: Tensor, truth: Tensor, whole: Whole = ALONE, how: LossSettings = PLAIN) -> Tensor:
     """-log of the soft Dice: the loss of Intel's original, there with one sigmoid output."""
-    return -torch.log(soft_dice(logits, truth, whole)).mean()
+    return _mean(-torch.log(soft_dice(logits, truth, whole, how.batch_dice)), whole)
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {"dice_ce": dice_ce, "dice": dice, "log_dice": log_dice}
+def tversky(logits: Tensor, truth: Tensor, whole: Whole = ALONE, how: LossSettings = PLAIN) -> Tensor:
+    """1 minus the Tversky index tp / (tp + (1 - beta) fp + beta fn), mean over structures (Salehi et al. 2017)."""
+    both, found, there = overlaps(logits, truth, whole, how.batch_dice)
+    wrong, missed = found - both, there - both
+    index = (both + SMOOTH) / (both + (1 - how.tversky_beta) * wrong + how.tversky_beta * missed + SMOOTH)
+    return 1 - _mean(index, whole)
 
 
-def soft_dice(logits: Tensor, truth: Tensor, whole: Whole = ALONE) -> Tensor:
-    """(structures,) soft Dice over the whole batch: (2 sum p t + 1) / (sum p + sum t + 1), background left out."""
+def focal(logits: Tensor, truth: Tensor, whole: Whole = ALONE, how: LossSettings = PLAIN) -> Tensor:
+    """Cross-entropy with each voxel weighted by (1 - p)^gamma, p its probability of being right (Lin et al. 2017)."""
+    entropy = _entropy(logits, truth)
+    wrong = (-torch.expm1(-entropy)).clamp_min(1e-8)  # at 0 a power below 1 has no slope
+    return whole.mean((wrong**how.focal_gamma * entropy).mean())
+
+
+def dice_focal(logits: Tensor, truth: Tensor, whole: Whole = ALONE, how: LossSettings = PLAIN) -> Tensor:
+    """Soft-Dice loss plus focal loss, each with weight 1 (after Zhu et al. 2019)."""
+    return dice(logits, truth, whole, how) + focal(logits, truth, whole, how)
+
+
+def topk(logits: Tensor, truth: Tensor, whole: Whole = ALONE, how: LossSettings = PLAIN) -> Tensor:
+    """Mean cross-entropy of the worst `topk_share` of all voxels (Wu et al. 2016; 10 % as in nnU-Net's variant).
+
+    Of several processes each takes the worst voxels of its own rows.
+    """
+    entropy = _entropy(logits, truth).reshape(-1)
+    count = max(1, int(entropy.numel() * how.topk_share))
+    return whole.mean(entropy.topk(count, sorted=False).values.mean())
+
+
+def dice_topk(logits: Tensor, truth: Tensor, whole: Whole = ALONE, how: LossSettings = PLAIN) -> Tensor:
+    """Soft-Dice loss plus top-k cross-entropy, each with weight 1."""
+    return dice(logits, truth, whole, how) + topk(logits, truth, whole, how)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Whole, LossSettings], Tensor]] = {
+    "dice_ce": dice_ce,
+    "dice": dice,
+    "log_dice": log_dice,
+    "tversky": tversky,
+    "focal": focal,
+    "dice_focal": dice_focal,
+    "topk": topk,
+    "dice_topk": dice_topk,
+    "ce": cross_entropy,
+}
+
+
+def make_loss(name: str, how: LossSettings = PLAIN, whole: Whole = ALONE) -> Loss:
+    """The loss of that name with its numbers settled."""
+    loss = LOSSES[name]
+    return lambda logits, truth: loss(logits, truth, whole, how)
+
+
+def soft_dice(logits: Tensor, truth: Tensor, whole: Whole = ALONE, batch: bool = True) -> Tensor:
+    """Soft Dice (2 sum p t + 1) / (sum p + sum t + 1), background left out: (structures,), or (B, structures)."""
+    both, found, there = overlaps(logits, truth, whole, batch)
+    return (2 * both + SMOOTH) / (found + there + SMOOTH)
+
+
+def overlaps(logits: Tensor, truth: Tensor, whole: Whole = ALONE, batch: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over voxels of p t, p and t for each structure: (structures,) over the batch, else (rows, structures)."""
     if _overlapping(logits, truth):
         probability, member = torch.sigmoid(logits.float()), truth.float()
     else:
         probability = torch.softmax(logits.float(), dim=1)[:, 1:]
         classes = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, 1, 1, 1)
         member = (truth[:, None] == classes).float()
-    axes = (0, 2, 3, 4)
+    axes = (0, 2, 3, 4) if batch else (2, 3, 4)
     sums = torch.stack([(probability * member).sum(axes), probability.sum(axes), member.sum(axes)])
-    both, expected, true = whole.sum(sums)
-    return (2 * both + SMOOTH) / (expected + true + SMOOTH)
+    both, found, there = whole.sum(sums) if batch else sums
+    return both, found, there
 
 
 def deeply_supervised(loss: Loss, logits: Sequence[Tensor], truth: Tensor) -> Tensor:
@@ -87,6 +166,18 @@ def shrink(truth: Tensor, shape: Sequence[int]) -> Tensor:
     batched = truth if truth.ndim == 5 else truth[:, None]
     small = functional.interpolate(batched.float(), size=list(shape), mode="nearest-exact").to(truth.dtype)
     return small if truth.ndim == 5 else small[:, 0]
+
+
+def _mean(values: Tensor, whole: Whole) -> Tensor:
+    """Mean over structures, which all processes know, and over rows, of which each has some."""
+    return values.mean() if values.ndim == 1 else whole.mean(values.mean())
+
+
+def _entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy of each voxel, (B, X, Y, Z); where structures overlap, of each structure, (B, K, X, Y, Z)."""
+    if _overlapping(logits, truth):
+        return functional.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="none")
+    return functional.cross_entropy(logits.float(), truth.long(), reduction="none")
 
 
 def _overlapping(logits: Tensor, truth: Tensor) -> bool:

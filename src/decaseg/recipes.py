@@ -8,35 +8,56 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from decaseg.planning.wishes import Choices
 
-@dataclass(frozen=True)
-class Recipe:
-    """Every choice of a training. None leaves it to the data (see the plan) or switches it off.
+Rule = tuple[Callable[[Any], bool], str]
+ABOVE_0: Rule = (lambda value: value > 0, "must be above 0")
+FROM_0: Rule = (lambda value: value >= 0, "must be 0 or more")
+FROM_1: Rule = (lambda value: value >= 1, "must be at least 1")
+SHARE: Rule = (lambda value: 0 <= value <= 1, "is a share; give 0 to 1")
+INSIDE: Rule = (lambda value: 0 < value < 1, "must lie between 0 and 1")
 
-    Budget: `minutes` of wall clock for the whole command, else `epochs` of `steps_per_epoch` steps (None: one pass
-    over the training cases). `keep` is which weights are used: `last` (the moving average at the end; validation
-    chose nothing) or `best` (by validation Dice; the report then says so).
+# What single numbers must obey; names of losses, optimisers and schedules are known further down, with torch.
+RULES: dict[str, Rule] = {
+    "foreground_share": SHARE,
+    "rotation_share": SHARE,
+    "scale_share": SHARE,
+    "rotation_deg": FROM_0,
+    "tversky_beta": INSIDE,
+    "focal_gamma": FROM_0,
+    "topk_share": (lambda value: 0 < value <= 1, "is a share of the voxels; give more than 0, at most 1"),
+    "lr": ABOVE_0,
+    "weight_decay": FROM_0,
+    "clip_norm": ABOVE_0,
+    "average_decay": INSIDE,
+    "epochs": FROM_1,
+    "steps_per_epoch": FROM_1,
+    "minutes": ABOVE_0,
+    "val_fraction": (lambda value: 0 <= value < 1, "is a share of the cases; give 0 or more and less than 1"),
+    "fold": (lambda value: 0 <= value <= 4, "the field's standard folds are 0 to 4"),
+    "validation_cases": FROM_0,
+    "validation_share": ABOVE_0,
+    "keep": (lambda value: value in ("last", "best"), "choose last or best"),
+    "plateau_patience": FROM_1,
+    "patience": FROM_1,
+    "min_delta": FROM_0,
+    "seed": FROM_0,
+    "threads": FROM_1,
+}
+OPTIONS = {"lr", "epochs", "minutes", "val_fraction", "fold", "patience", "seed", "threads"}  # with a name of their own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Choices):
+    """Every choice of a training; what it shares with the plan and the network is declared there (`Choices`, `Style`).
+
+    None leaves a choice to the data (see the plan) or switches it off. Budget: `minutes` of wall clock for the whole
+    command, else `epochs` of `steps_per_epoch` steps (None: one pass over the training cases). `patience`: end
+    earlier once so many validations in a row brought no more than `min_delta` of mean Dice. `keep` is which weights
+    are used: `last` (the moving average at the end) or `best` (by validation Dice; the report then says so).
     """
 
     name: str = "default"
-    # what to outline, from what
-    target: str = "all"
-    channels: tuple[str, ...] | None = None
-    # network
-    base_filters: int = 32
-    max_filters: int = 320
-    max_levels: int = 6
-    convs: int = 2
-    norm: str = "instance"
-    nonlinearity: str = "leaky_relu"
-    downsample: str = "stride"
-    residual: bool = False
-    dropout: float = 0.0
-    deep_supervision: int = 2
-    # patches
-    patch: tuple[int, int, int] | None = None
-    batch_size: int | None = None
-    voxels_per_batch: int = 4_200_000
     foreground_share: float = 0.5
     # augmentation
     mirror: str = "auto"
@@ -53,6 +74,10 @@ class Recipe:
     intensity_strength: float = 1.0
     # optimisation
     loss: str = "dice_ce"
+    batch_dice: bool = True
+    tversky_beta: float = 0.7
+    focal_gamma: float = 2.0
+    topk_share: float = 0.1
     optimiser: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-2
@@ -70,12 +95,23 @@ class Recipe:
     validation_share: float = 0.1
     keep: str = "last"
     plateau_patience: int = 10
+    patience: int | None = None
+    min_delta: float = 0.001
     # machine
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
     deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, (holds, rule) in RULES.items():
+            value = getattr(self, name)
+            if value is not None and not holds(value):
+                raise ValueError(f"{_option(name)}{_shown(value)}: {rule}")
+        if not 0 < self.scale_low <= self.scale_high:
+            raise ValueError(f"--set scale_low={self.scale_low:g}: must be above 0 and at most scale_high")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -179,6 +215,14 @@ def named(name: str) -> Recipe:
     if name not in RECIPES:
         raise ValueError(f"--recipe {name}: choose one of {', '.join(RECIPES)}")
     return RECIPES[name]()
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')} " if name in OPTIONS else f"--set {name}="
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _parsed(key: str, text: str, hint: Any) -> Any:

@@ -12,8 +12,10 @@ SPEC = NetworkSpec(2, 3, (4, 8, 16), ((1, 1, 1), (2, 2, 2), (1, 2, 2)), ((3, 3, 
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"norm": "batch"}, {"norm": "none"}, {"downsample": "maxpool"}, {"residual": True}, {"dropout": 0.3},
-     {"convs": 1}, {"convs": 3, "residual": True, "downsample": "maxpool"}, {"nonlinearity": "relu"}],
+    [{}, {"norm": "batch"}, {"norm": "none"}, {"norm": "group"}, {"downsample": "maxpool"}, {"residual": True},
+     {"residual": True, "blocks": (1, 2), "norm": "none"}, {"residual": True, "norm": "batch", "dropout": 0.2},
+     {"dropout": 0.3}, {"convs": 1}, {"convs": 3, "residual": True, "downsample": "maxpool"}, {"decoder_convs": 1},
+     {"nonlinearity": "relu"}],
 )  # fmt: skip
 def test_logits_have_the_inputs_shape_and_gradients_reach_every_weight(change):
     network = build(replace(SPEC, **change)).train()
@@ -76,6 +78,47 @@ def test_the_original_has_the_parameters_that_its_drawing_says():
 def test_specs_survive_json_and_refuse_the_unknown():
     assert NetworkSpec.from_json(SPEC.to_json()) == SPEC
     assert SPEC.reduction == (2, 4, 4)
-    for bad in ({"norm": "group"}, {"downsample": "mean"}, {"nonlinearity": "tanh"}, {"filters": (4,)}):
+    for bad in (
+        {"norm": "layer"},
+        {"blocks": ()},
+        {"blocks": (1, 0)},
+        {"dropout": 1.0},
+        {"convs": 0},
+        {"downsample": "mean"},
+        {"nonlinearity": "tanh"},
+        {"filters": (4,)},
+    ):
         with pytest.raises(ValueError):
             replace(SPEC, **bad)
+
+
+def test_the_residual_encoder_has_the_parameters_of_nnunets():
+    """Counted by hand after Isensee et al. 2024: stem, blocks of two convolutions, ResNet-D shortcuts, one up."""
+    filters, blocks = (4, 8, 16), (1, 3, 4)
+    spec = NetworkSpec(2, 3, filters, ((1, 1, 1), (2, 2, 2), (2, 2, 2)), ((3, 3, 3),) * 3, residual=True)
+
+    def conv(a, b):
+        return 27 * a * b + b + 2 * b  # weights, bias, norm
+
+    expected = conv(2, 4)  # the stem
+    for before, after, count in zip((4, 4, 8), filters, blocks, strict=True):
+        expected += conv(before, after) + conv(after, after) + (count - 1) * 2 * conv(after, after)
+        expected += before * after + 2 * after if before != after else 0
+    expected += sum(8 * a * b + b + conv(2 * b, b) for a, b in [(16, 8), (8, 4)])  # ups, each with one convolution
+    network = build(spec)
+    assert sum(p.numel() for p in network.parameters()) == expected + 3 * 4 + 3
+    assert sum(isinstance(m, nn.AvgPool3d) for m in network.modules()) == 2
+
+
+def test_a_fresh_residual_block_is_its_shortcut():
+    spec = NetworkSpec(4, 2, (4,), ((1, 1, 1),), ((3, 3, 3),), residual=True, blocks=(3,))
+    level = build(spec).encoder[0]
+    x = torch.rand(1, 4, 6, 6, 6)
+    stem = level[2](level[1](level[0](x)))
+    torch.testing.assert_close(level(x), nn.LeakyReLU(0.01)(nn.LeakyReLU(0.01)(nn.LeakyReLU(0.01)(stem))))
+
+
+def test_a_short_list_of_blocks_repeats_its_last():
+    spec = replace(SPEC, residual=True, blocks=(1, 2))
+    assert [spec.blocks_at(level) for level in range(3)] == [1, 2, 2]
+    assert NetworkSpec.from_json(spec.to_json()) == spec

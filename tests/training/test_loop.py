@@ -16,7 +16,7 @@ from decaseg.nets.unet import build
 from decaseg.training.checkpoint import load_checkpoint, save_checkpoint
 from decaseg.training.events import EventLog
 from decaseg.training.loop import Budget, Hooks, Settings, State, fit
-from decaseg.training.optimise import Average, Plateau, make_optimiser, one_cycle
+from decaseg.training.optimise import Average, Patience, Plateau, make_optimiser, one_cycle
 from decaseg.training.targets import truth_for_loss
 from tests.synthetic import blobs
 
@@ -39,10 +39,10 @@ def new_state():
     return State(model, make_optimiser("adamw", model, 0.01, 0.01), Average(model, 0.9), Plateau(2))
 
 
-def train(state, folder, stop_at=None, steps=20, loss=dice_ce, keep="last"):
+def train(state, folder, stop_at=None, steps=20, loss=dice_ce, keep="last", epochs=2):
     """Trains in 2 epochs; validation is a number that falls from epoch to epoch; returns fit's answer and events."""
     augment = Augmentation((12, 12, 12), Spatial(rotation_share=0.5), Intensity(), 0)
-    settings = Settings(0.01, one_cycle, Budget(steps // 2, 2), "fp32", 12.0, keep, 1e9, 0.1, True)
+    settings = Settings(0.01, one_cycle, Budget(steps // epochs, epochs), "fp32", 12.0, keep, 1e9, 0.1, True)
     folder.mkdir(parents=True, exist_ok=True)
     log = EventLog(folder / "log.jsonl")
     hooks = Hooks(
@@ -110,3 +110,15 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path):
     with pytest.raises(FloatingPointError, match="at step 3"):
         train(state, tmp_path, loss=lambda *_: torch.tensor(float("nan"), requires_grad=True))
     assert load_checkpoint(tmp_path / "last.pt", tmp_path / "previous.pt")["step"] == 3
+
+
+def test_patience_ends_the_training_and_the_end_survives_resuming(tmp_path):
+    state = new_state()
+    state.patience = Patience(1, 0.0)
+    done, events = train(state, tmp_path, steps=60, epochs=6)  # validation falls, so the second one ends it
+    assert done and state.patience.over
+    assert [e["step"] for e in events if e["event"] == "validation"] == [10, 20] and state.step == 20
+    again = new_state()
+    again.patience = Patience(1, 0.0)
+    again.load(load_checkpoint(tmp_path / "last.pt", tmp_path / "previous.pt"))
+    assert train(again, tmp_path, steps=60, epochs=6)[0] and again.step == 20

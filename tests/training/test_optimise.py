@@ -4,12 +4,23 @@ import pytest
 import torch
 from torch import nn
 
-from decaseg.training.optimise import OPTIMISERS, SCHEDULES, Average, Plateau, make_optimiser, one_cycle, poly
+from decaseg.training.optimise import (
+    OPTIMISERS,
+    SCHEDULES,
+    Average,
+    Patience,
+    Plateau,
+    cosine,
+    make_optimiser,
+    one_cycle,
+    poly,
+)
 
 
 def test_schedules_begin_and_end_where_they_should():
     assert one_cycle(0) == pytest.approx(0.04) and one_cycle(0.15) == pytest.approx(1) and one_cycle(1) == 0
     assert poly(0) == 1 and poly(0.5) == pytest.approx(0.5**0.9) and poly(1) == 0
+    assert cosine(0) == 1 and cosine(0.5) == pytest.approx(0.5) and cosine(1) == pytest.approx(0)
     for schedule in SCHEDULES.values():
         assert all(0 <= schedule(i / 100) <= 1 for i in range(121))  # minutes may run a little over
 
@@ -57,3 +68,27 @@ def test_plateau_halves_after_patience_and_remembers():
     for each in (plateau, again):
         each.see(0.55)
         assert each.factor == 0.5 and each.best == 0.6
+
+
+def test_cosine_is_torchs():
+    weight = nn.Parameter(torch.ones(1))
+    optimiser = torch.optim.SGD([weight], lr=0.3)
+    torchs = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=10)
+    for step in range(11):
+        assert optimiser.param_groups[0]["lr"] == pytest.approx(0.3 * cosine(step / 10), abs=1e-6)
+        optimiser.step()
+        torchs.step()
+
+
+def test_patience_ends_after_so_many_validations_without_progress_and_remembers():
+    patience = Patience(2, min_delta=0.01)
+    for dice in (0.5, 0.52, 0.525):  # the last one is less than min_delta better
+        patience.see(dice)
+        assert not patience.over
+    again = Patience(2, min_delta=0.01)
+    again.load(copy.deepcopy(patience.state()))
+    for each in (patience, again):
+        each.see(0.53)
+        assert each.over and each.best == 0.52
+    patience.see(0.6)
+    assert not patience.over

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from decaseg.geometry import Int3
+from decaseg.nets.residual import ResidualBlock, residual_level
 from decaseg.nets.spec import NetworkSpec
 
 
@@ -29,6 +33,7 @@ class InstanceNorm(nn.InstanceNorm3d):
 NORMS = {
     "instance": lambda channels: InstanceNorm(channels, affine=True),
     "batch": lambda channels: nn.BatchNorm3d(channels, eps=1e-3, momentum=0.01),  # Keras' values, as in the original
+    "group": lambda channels: nn.GroupNorm(math.gcd(8, channels), channels),  # 8 groups, as Myronenko 2018
     "none": lambda channels: nn.Identity(),
 }
 NONLINEARITIES = {
@@ -82,10 +87,11 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList()
         self.pools = nn.ModuleList()
         inputs = spec.in_channels
-        for filters, stride, kernel in zip(spec.filters, spec.strides, spec.kernels, strict=True):
+        up_spec = replace(spec, convs=spec.convs_up, residual=False)
+        for level, (filters, stride) in enumerate(zip(spec.filters, spec.strides, strict=True)):
             pooled = spec.downsample == "maxpool" and stride != (1, 1, 1)
             self.pools.append(nn.MaxPool3d(stride, stride) if pooled else nn.Identity())
-            self.encoder.append(Block(spec, inputs, filters, kernel, (1, 1, 1) if pooled else stride))
+            self.encoder.append(_encoder_level(spec, level, inputs, (1, 1, 1) if pooled else stride))
             inputs = filters
         self.ups = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -93,7 +99,7 @@ class UNet(nn.Module):
         for level in range(depth - 2, -1, -1):
             stride = spec.strides[level + 1]
             self.ups.append(nn.ConvTranspose3d(spec.filters[level + 1], spec.filters[level], stride, stride))
-            self.decoder.append(Block(spec, 2 * spec.filters[level], spec.filters[level], spec.kernels[level]))
+            self.decoder.append(Block(up_spec, 2 * spec.filters[level], spec.filters[level], spec.kernels[level]))
             if level == 0 or level <= spec.deep_supervision:
                 self.heads.append(nn.Conv3d(spec.filters[level], spec.out_channels, 1))
             else:
@@ -101,6 +107,9 @@ class UNet(nn.Module):
         if depth == 1:
             self.heads.append(nn.Conv3d(spec.filters[0], spec.out_channels, 1))
         self.apply(_initialise)
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                module.start_as_shortcut()
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         skips = []
@@ -117,6 +126,15 @@ class UNet(nn.Module):
         if self.training and self.spec.deep_supervision:
             return [logits, *coarse[::-1]]
         return logits
+
+
+def _encoder_level(spec: NetworkSpec, level: int, inputs: int, stride: Int3) -> nn.Module:
+    filters, kernel = spec.filters[level], spec.kernels[level]
+    if not spec.residual:
+        return Block(spec, inputs, filters, kernel, stride)
+    norm, activation = NORMS[spec.norm], NONLINEARITIES[spec.nonlinearity]
+    blocks, stem = spec.blocks_at(level), level == 0
+    return residual_level(blocks, inputs, filters, kernel, stride, spec.convs, norm, activation, stem, spec.dropout)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -12,9 +12,10 @@ from decaseg.data.normalise import Normalisation
 from decaseg.data.preprocess import Preprocessing
 from decaseg.data.targets import Target, make_target
 from decaseg.geometry import Float3, Int3, float3, int3
-from decaseg.nets.spec import NetworkSpec
+from decaseg.nets.spec import NetworkSpec, style_of
 from decaseg.planning.fingerprint import Fingerprint, directed_axes
 from decaseg.planning.topology import plan_patch, plan_topology, round_up
+from decaseg.planning.wishes import Wishes
 
 FORMAT = 1
 MIN_KEPT_SHARE = 0.75  # nnU-Net: when cropping to nonzero removes a quarter, statistics are taken inside only
@@ -23,29 +24,6 @@ MAX_BATCH_SHARE = 0.05  # nnU-Net: one batch shows at most 5 % of the data set's
 # of 64^3 and 96^3, batch 1 and 2 (small patches have the larger figure); plus the libraries themselves.
 ACTIVATION_BYTES = 115.0
 LIBRARIES_GIB = 0.5
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What a person chose; None leaves the number to the data."""
-
-    channels: tuple[str, ...] | None = None
-    target: str = "all"
-    patch: Int3 | None = None
-    batch_size: int | None = None
-    voxels_per_batch: int = 4_200_000  # nnU-Net's 8 GB plans: 2 x 128^3 for brains at 32 filters
-    base_filters: int = 32
-    max_filters: int = 320
-    max_levels: int = 6
-    convs: int = 2
-    norm: str = "instance"
-    nonlinearity: str = "leaky_relu"
-    downsample: str = "stride"
-    residual: bool = False
-    dropout: float = 0.0
-    deep_supervision: int = 2
-    mirror: str = "auto"
-    memory_gib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,13 +119,7 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes) -> Plan:
         filters=filters,
         strides=topology.strides,
         kernels=topology.kernels,
-        convs=wishes.convs,
-        norm=wishes.norm,
-        nonlinearity=wishes.nonlinearity,
-        downsample=wishes.downsample,
-        residual=wishes.residual,
-        dropout=wishes.dropout,
-        deep_supervision=min(wishes.deep_supervision, max(0, len(filters) - 2)),
+        **(style_of(wishes) | {"deep_supervision": min(wishes.deep_supervision, max(0, len(filters) - 2))}),
     )
     return Plan(
         dataset=fingerprint.dataset,
@@ -193,8 +165,6 @@ def _voxel_budget(wishes: Wishes) -> int:
     """Voxels in a batch; wider networks get fewer, so that the memory stays the same. At 32 filters: as asked."""
     budget = wishes.voxels_per_batch * 32 / wishes.base_filters
     if wishes.memory_gib is not None:
-        if wishes.memory_gib <= 0:
-            raise ValueError(f"--memory {wishes.memory_gib}: must be above 0 GiB")
         budget = min(budget, wishes.memory_gib * 2**30 / (ACTIVATION_BYTES * wishes.base_filters))
     return int(budget)
 
@@ -223,9 +193,7 @@ def _mirror_axes(fingerprint: Fingerprint, mirror: str) -> tuple[int, ...]:
         return ()
     if mirror == "all":
         return (0, 1, 2)
-    if mirror == "auto":
-        return tuple(axis for axis, directed in enumerate(directed_axes(fingerprint.cases)) if not directed)
-    raise ValueError(f"mirror {mirror!r}: choose auto, all or none")
+    return tuple(axis for axis, directed in enumerate(directed_axes(fingerprint.cases)) if not directed)
 
 
 __all__ = ["Plan", "Wishes", "make_plan", "round_up"]

@@ -20,7 +20,7 @@ from decaseg.data.patches import Batch
 from decaseg.losses import Loss, deeply_supervised
 from decaseg.nets.device import autocast
 from decaseg.training.events import EventLog
-from decaseg.training.optimise import Average, Plateau
+from decaseg.training.optimise import Average, Patience, Plateau
 
 Augment = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 Validate = Callable[[nn.Module], Mapping[str, float]]
@@ -64,6 +64,7 @@ class State:
     optimiser: torch.optim.Optimizer
     average: Average | None
     plateau: Plateau | None
+    patience: Patience | None = None
     step: int = 0
     elapsed_s: float = 0.0
     best_dice: float = -1.0
@@ -79,6 +80,7 @@ class State:
             if self.average is None
             else {"values": self.average.values, "updates": self.average.updates},
             "plateau": None if self.plateau is None else self.plateau.state(),
+            "patience": None if self.patience is None else self.patience.state(),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "best_dice": self.best_dice,
@@ -97,6 +99,8 @@ class State:
                 self.average.values[name].copy_(value)
         if self.plateau is not None and saved["plateau"] is not None:
             self.plateau.load(saved["plateau"])
+        if self.patience is not None and saved.get("patience") is not None:
+            self.patience.load(saved["patience"])
         for name in ("step", "elapsed_s", "best_dice", "best", "validation_s", "since_validation_s"):
             setattr(self, name, saved[name])
 
@@ -128,7 +132,7 @@ def fit(
     device: torch.device,
     hooks: Hooks,
 ) -> bool:
-    """Trains until the budget is spent (True) or `hooks.stopping()` says so (False); the state is saved either way.
+    """Trains until budget or patience is spent (True) or `hooks.stopping()` says so (False); the state is saved.
 
     `truth_of` turns label maps (B, X, Y, Z) uint8 into what the loss wants. Raises FloatingPointError when the loss
     is no longer finite: the checkpoint of before stays.
@@ -137,7 +141,7 @@ def fit(
     saved_at = started
     budget = settings.budget
     state.model.train()
-    while (progress := budget.progress(state.step, state.elapsed_s)) < 1:
+    while (progress := budget.progress(state.step, state.elapsed_s)) < 1 and not _out_of_patience(state):
         rate = settings.lr * settings.schedule(progress) * (state.plateau.factor if state.plateau else 1.0)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
@@ -219,6 +223,10 @@ def _log_epoch(log: EventLog, state: State, meter: _Meter, rate: float, budget: 
     )
 
 
+def _out_of_patience(state: State) -> bool:
+    return state.patience is not None and state.patience.over
+
+
 def _time_to_validate(state: State, settings: Settings, elapsed_s: float) -> bool:
     """Every epoch if asked; else whenever it would keep validation below its share of the time."""
     if settings.validate_every_epoch:
@@ -238,6 +246,8 @@ def _validate(state: State, settings: Settings, hooks: Hooks, budget: Budget) ->
     mean = sum(scores.values()) / max(len(scores), 1)
     if state.plateau is not None:
         state.plateau.see(mean)
+    if state.patience is not None:
+        state.patience.see(mean)
     if settings.keep == "best" and mean > state.best_dice:
         state.best = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
     state.best_dice = max(mean, state.best_dice)

@@ -28,6 +28,11 @@ def poly(progress: float) -> float:
     return (1 - min(progress, 1.0)) ** 0.9
 
 
+def cosine(progress: float) -> float:
+    """A half cosine from the peak to 0, without a warm-up (Loshchilov and Hutter 2017, no restarts)."""
+    return 0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0))
+
+
 def constant(progress: float) -> float:
     """Always the peak rate; `plateau` lowers it by its own state."""
     return 1.0
@@ -36,6 +41,7 @@ def constant(progress: float) -> float:
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "one_cycle": one_cycle,
     "poly": poly,
+    "cosine": cosine,
     "constant": constant,
     "plateau": constant,
 }
@@ -71,6 +77,30 @@ class Plateau:
 
     def load(self, state: dict[str, float]) -> None:
         self.best, self.waited, self.factor = state["best"], int(state["waited"]), state["factor"]
+
+
+class Patience:
+    """Says when to stop: once `patience` validations in a row brought no more than `min_delta` over the best."""
+
+    def __init__(self, patience: int, min_delta: float) -> None:
+        self.patience, self.min_delta = patience, min_delta
+        self.best, self.waited = -1.0, 0
+
+    @property
+    def over(self) -> bool:
+        return self.waited >= self.patience
+
+    def see(self, dice: float) -> None:
+        if dice > self.best + self.min_delta:
+            self.best, self.waited = dice, 0
+        else:
+            self.waited += 1
+
+    def state(self) -> dict[str, float]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load(self, state: dict[str, float]) -> None:
+        self.best, self.waited = state["best"], int(state["waited"])
 
 
 class Average:

@@ -14,7 +14,7 @@ from decaseg.data.augment.spatial import Spatial
 from decaseg.data.cases import TrainingCase
 from decaseg.data.patches import PatchSampler, read_ahead
 from decaseg.inference.windows import slide
-from decaseg.losses import LOSSES
+from decaseg.losses import LossSettings, make_loss
 from decaseg.nets.unet import build
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe
@@ -23,7 +23,7 @@ from decaseg.training.checkpoint import save_checkpoint
 from decaseg.training.events import EventLog
 from decaseg.training.loop import Budget, Hooks, Settings, State, fit
 from decaseg.training.monitor import TensorBoard, TrainingLine
-from decaseg.training.optimise import SCHEDULES, Average, Plateau, make_optimiser
+from decaseg.training.optimise import SCHEDULES, Average, Patience, Plateau, make_optimiser
 from decaseg.training.targets import truth_for_loss
 from decaseg.training.validate import make_validation
 
@@ -66,6 +66,7 @@ def new_state(plan: Plan, recipe: Recipe, device: torch.device) -> State:
         make_optimiser(recipe.optimiser, model, recipe.lr, recipe.weight_decay),
         Average(model, recipe.average_decay) if recipe.average_decay is not None else None,
         Plateau(recipe.plateau_patience) if recipe.schedule == "plateau" else None,
+        Patience(recipe.patience, recipe.min_delta) if recipe.patience is not None else None,
     )
 
 
@@ -114,11 +115,11 @@ def fit_run(
         save=save,
         stopping=stopping,
     )
+    numbers = LossSettings(recipe.batch_dice, recipe.tversky_beta, recipe.focal_gamma, recipe.topk_share)
+    loss = make_loss(recipe.loss, numbers)
     batches = read_ahead(sampler, state.step)
     try:
-        return fit(
-            state, batches, truth_for_loss(plan.target, device), augment, LOSSES[recipe.loss], settings, device, hooks
-        )
+        return fit(state, batches, truth_for_loss(plan.target, device), augment, loss, settings, device, hooks)
     finally:
         batches.close()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from decaseg.nets.spec import NetworkSpec
 from decaseg.planning.fingerprint import Fingerprint, take_fingerprint
-from decaseg.planning.plan import Plan, Wishes, make_plan
+from decaseg.planning.plan import Plan, make_plan
+from decaseg.planning.wishes import Choices, Wishes
 from decaseg.recipes import Recipe
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_facts
@@ -37,25 +39,8 @@ def run(
 
 def wishes_of(recipe: Recipe, memory_gib: float | None = None) -> Wishes:
     """The planner's share of a recipe."""
-    return Wishes(
-        channels=recipe.channels,
-        target=recipe.target,
-        patch=recipe.patch,
-        batch_size=recipe.batch_size,
-        voxels_per_batch=recipe.voxels_per_batch,
-        base_filters=recipe.base_filters,
-        max_filters=recipe.max_filters,
-        max_levels=recipe.max_levels,
-        convs=recipe.convs,
-        norm=recipe.norm,
-        nonlinearity=recipe.nonlinearity,
-        downsample=recipe.downsample,
-        residual=recipe.residual,
-        dropout=recipe.dropout,
-        deep_supervision=recipe.deep_supervision,
-        mirror=recipe.mirror,
-        memory_gib=memory_gib,
-    )
+    chosen = {field.name: getattr(recipe, field.name) for field in fields(Choices)}
+    return Wishes(**chosen, memory_gib=memory_gib)
 
 
 def fingerprint_rows(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:

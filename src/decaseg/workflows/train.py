@@ -30,7 +30,7 @@ from decaseg.training.loop import State
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_log
 from decaseg.workflows.plan import plan_rows, wishes_of
 from decaseg.workflows.resuming import read_run
-from decaseg.workflows.vetting import check_choices, selection
+from decaseg.workflows.vetting import check_choices, check_watched, selection
 
 MEMORY_SHARE = 0.85  # of what is available: others need some, and the estimate is one
 INTERRUPTED = 130
@@ -89,6 +89,8 @@ def run(
         done = fit_run(Run(folder, plan, recipe, device, precision), state, cases, budget, log, line, stopping)
         line.close()
     save_weights(folder.weights, state.weights())
+    if state.patience is not None and state.patience.over:
+        log("early_stop", step=state.step, best_dice=state.patience.best, validations_waited=state.patience.waited)
     log("end" if done else "stop", step=state.step, elapsed_s=state.elapsed_s)
     log.close()
     _say_goodbye(folder, dataset, state, done, time.perf_counter() - started)
@@ -111,6 +113,7 @@ def _start_run(folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float 
         split = split_by_fold(names, recipe.fold)
     else:
         split = split_by_fraction(names, recipe.val_fraction, recipe.seed)
+    check_watched(recipe, len(split.val))
     write_json(folder.fingerprint, fingerprint.to_json())
     write_json(folder.splits, {"train": list(split.train), "val": list(split.val)})
     write_json(folder.recipe, recipe.to_json())
@@ -159,7 +162,9 @@ def _prepare(
 
 def _say_goodbye(folder: RunDir, dataset: Path, state: State, done: bool, seconds: float) -> None:
     if done:
-        print(f"trained {state.step} steps in {seconds / 60:.1f} min; weights: {folder.weights}")
+        waited = state.patience.waited if state.patience is not None and state.patience.over else 0
+        why = f", stopped early after {waited} validations without progress" if waited else ""
+        print(f"trained {state.step} steps in {seconds / 60:.1f} min{why}; weights: {folder.weights}")
         print(f"next: decaseg evaluate {folder.root} --data {dataset} --out {folder.root.parent / 'evaluation'}")
     else:
         print(

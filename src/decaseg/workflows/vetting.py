@@ -15,24 +15,34 @@ def check_choices(recipe: Recipe) -> None:
         ("loss", recipe.loss, LOSSES),
         ("optimiser", recipe.optimiser, OPTIMISERS),
         ("schedule", recipe.schedule, SCHEDULES),
-        ("keep", recipe.keep, ("last", "best")),
     ):
         if value not in known:
             raise ValueError(f"--set {option}={value}: choose one of {', '.join(known)}")
-    if recipe.minutes is not None and recipe.minutes <= 0:
-        raise ValueError(f"--minutes {recipe.minutes:g}: must be above 0")
-    if recipe.minutes is None and recipe.epochs < 1:
-        raise ValueError(f"--epochs {recipe.epochs}: must be at least 1")
-    if recipe.lr <= 0:
-        raise ValueError(f"--lr {recipe.lr:g}: must be above 0")
-    if recipe.base_filters < 1 or (recipe.batch_size is not None and recipe.batch_size < 1):
-        raise ValueError("--base-filters and --batch-size: must be at least 1")
+
+
+def check_watched(recipe: Recipe, validation_cases: int) -> None:
+    """ValueError for a choice that goes by validation Dice where no case validates."""
+    if validation_cases and recipe.validation_cases:
+        return
+    for option, asked in (
+        ("--patience", recipe.patience is not None),
+        ("--set keep=best", recipe.keep == "best"),
+        ("--set schedule=plateau", recipe.schedule == "plateau"),
+    ):
+        if asked:
+            raise ValueError(f"{option}: goes by validation Dice, but no case validates; set --val-fraction above 0")
 
 
 def selection(recipe: Recipe) -> str:
     """In words, what the validation cases chose; reports repeat it."""
-    if recipe.keep == "best":
-        return "The validation cases chose the checkpoint, so scores on them are optimistic; judge on other cases"
+    steered = []
     if recipe.schedule == "plateau":
-        return "The validation cases steered the learning rate, but did not choose the checkpoint"
+        steered.append("steered the learning rate")
+    if recipe.patience is not None:
+        steered.append("decided when to stop")
+    if recipe.keep == "best":
+        did = ", ".join(["chose the checkpoint", *steered])
+        return f"The validation cases {did}, so scores on them are optimistic; judge on other cases"
+    if steered:
+        return f"The validation cases {' and '.join(steered)}, but did not choose the checkpoint"
     return "The validation cases chose nothing: neither checkpoint nor settings"

@@ -1,0 +1,57 @@
+"""What a person may choose about a plan; every None leaves the number to the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from decaseg.data.targets import TARGETS
+from decaseg.geometry import Int3
+from decaseg.nets.spec import Style
+
+MIRRORS = ("auto", "all", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices(Style):
+    """The part of a recipe that the planner reads: what to outline from what, the network, the patches."""
+
+    target: str = "all"
+    channels: tuple[str, ...] | None = None
+    base_filters: int = 32
+    max_filters: int = 320
+    max_levels: int = 6
+    deep_supervision: int = 2
+    patch: Int3 | None = None
+    batch_size: int | None = None
+    voxels_per_batch: int = 4_200_000  # nnU-Net's 8 GB plans: 2 x 128^3 for brains at 32 filters
+    mirror: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.target not in TARGETS:
+            raise ValueError(f"--target {self.target}: choose one of {', '.join(TARGETS)}")
+        if self.mirror not in MIRRORS:
+            raise ValueError(f"--set mirror={self.mirror}: choose one of {', '.join(MIRRORS)}")
+        for option, count in (
+            ("--base-filters ", self.base_filters),
+            ("--set max_filters=", self.max_filters),
+            ("--set max_levels=", self.max_levels),
+            ("--batch-size ", self.batch_size),
+            ("--set voxels_per_batch=", self.voxels_per_batch),
+        ):
+            if count is not None and count < 1:
+                raise ValueError(f"{option}{count}: must be at least 1")
+        if self.patch is not None and min(self.patch) < 1:
+            raise ValueError(f"--patch {' '.join(map(str, self.patch))}: each axis needs at least 1 voxel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes(Choices):
+    """All that a plan follows from besides the data."""
+
+    memory_gib: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.memory_gib is not None and self.memory_gib <= 0:
+            raise ValueError(f"--memory {self.memory_gib:g}: must be above 0 GiB")
