@@ -49,9 +49,12 @@ def choose_precision(name: str, device: torch.device) -> str:
     return "bf16" if "amx_bf16" in cpu_flags() else "fp32"
 
 
-def set_threads(threads: int | None) -> int:
-    """Sets torch's threads (None: one a core this process may use) and returns their number."""
-    count = threads or available_cores()
+def set_threads(threads: int | None, processes: int = 1) -> int:
+    """Sets torch's threads and returns their number; None: one a core, cores shared among this machine's processes.
+
+    What OMP_NUM_THREADS says (torchrun sets it to 1) is overruled.
+    """
+    count = threads or max(1, available_cores() // processes)
     torch.set_num_threads(count)
     _keep_freed_memory()
     return count

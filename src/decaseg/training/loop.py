@@ -4,6 +4,9 @@
 
 Batch n and its augmentation are functions of (seed, n), so a resumed run goes on with the same samples. The
 schedule follows progress: the share of the wall clock when the budget is minutes, of the steps otherwise.
+
+Several processes may share the batches (`hooks.ranks`): each does its rows, gradients are added up, and what is decided
+by a clock or a signal is decided for all; with one process those are what they were.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 from decaseg.data.patches import Batch
 from decaseg.losses import Loss, deeply_supervised
 from decaseg.nets.device import autocast
+from decaseg.training.distributed import ALONE, Ranks
 from decaseg.training.events import EventLog
 from decaseg.training.optimise import Average, Patience, Plateau
 
@@ -139,7 +143,7 @@ def fit(
     """
     meter, before_s, started = _Meter(), state.elapsed_s, time.perf_counter()
     saved_at = started
-    budget = settings.budget
+    budget, ranks = settings.budget, hooks.ranks
     state.model.train()
     while (progress := budget.progress(state.step, state.elapsed_s)) < 1 and not _out_of_patience(state):
         rate = settings.lr * settings.schedule(progress) * (state.plateau.factor if state.plateau else 1.0)
@@ -154,7 +158,13 @@ def fit(
         image, label = augment(batch.step, image, label)
 
         loss = _step(
-            state, image.contiguous(memory_format=torch.channels_last_3d), truth_of(label), loss_of, settings, device
+            state,
+            image.contiguous(memory_format=torch.channels_last_3d),
+            truth_of(label),
+            loss_of,
+            settings,
+            device,
+            ranks,
         )
         if not loss == loss or abs(loss) == float("inf"):
             raise FloatingPointError(
@@ -163,17 +173,17 @@ def fit(
         state.step += 1
         if state.average is not None:
             state.average.update(state.model)
-        state.elapsed_s = before_s + time.perf_counter() - started
+        state.elapsed_s = ranks.of_first(before_s + time.perf_counter() - started)
         meter.loss, meter.steps, meter.samples = meter.loss + loss, meter.steps + 1, meter.samples + len(batch.cases)
         hooks.on_step(state.step, loss, budget.progress(state.step, state.elapsed_s), meter.wait_s)
 
         if state.step % budget.steps_per_epoch == 0:
             _log_epoch(hooks.log, state, meter, rate, budget)
             meter = _Meter()
-            if _time_to_validate(state, settings, time.perf_counter() - started + before_s):
+            if _time_to_validate(state, settings):
                 _validate(state, settings, hooks, budget)
-                state.elapsed_s = before_s + time.perf_counter() - started
-        stopping = hooks.stopping()
+                state.elapsed_s = ranks.of_first(before_s + time.perf_counter() - started)
+        stopping = ranks.any(hooks.stopping())
         if stopping or time.perf_counter() - saved_at > settings.checkpoint_every_s:
             hooks.save(state)
             saved_at = time.perf_counter()
@@ -187,22 +197,32 @@ def fit(
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop calls: a log, a progress line, a validation, a way to save and a way to be stopped."""
+    """What the loop calls: a log, a progress line, a validation, a way to save, to be stopped, to share the work."""
 
     log: EventLog
     on_step: Callable[[int, float, float, float], None]
     validate: Validate | None
     save: Callable[[State], None]
     stopping: Callable[[], bool]
+    ranks: Ranks = ALONE
 
 
-def _step(state: State, image: Tensor, truth: Tensor, loss_of: Loss, settings: Settings, device: torch.device) -> float:
+def _step(
+    state: State,
+    image: Tensor,
+    truth: Tensor,
+    loss_of: Loss,
+    settings: Settings,
+    device: torch.device,
+    ranks: Ranks,
+) -> float:
     """Forward, backward, clip, update; returns the loss."""
     with autocast(device, settings.precision):
         logits = state.model(image)
     loss = deeply_supervised(loss_of, logits, truth) if isinstance(logits, list) else loss_of(logits, truth)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    ranks.add_gradients(state.model.parameters())
     if settings.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm)
     state.optimiser.step()
@@ -227,11 +247,11 @@ def _out_of_patience(state: State) -> bool:
     return state.patience is not None and state.patience.over
 
 
-def _time_to_validate(state: State, settings: Settings, elapsed_s: float) -> bool:
+def _time_to_validate(state: State, settings: Settings) -> bool:
     """Every epoch if asked; else whenever it would keep validation below its share of the time."""
     if settings.validate_every_epoch:
         return True
-    return state.validation_s <= settings.validation_share * (elapsed_s - state.since_validation_s)
+    return state.validation_s <= settings.validation_share * (state.elapsed_s - state.since_validation_s)
 
 
 def _validate(state: State, settings: Settings, hooks: Hooks, budget: Budget) -> None:
@@ -253,7 +273,7 @@ def _validate(state: State, settings: Settings, hooks: Hooks, budget: Budget) ->
     state.best_dice = max(mean, state.best_dice)
     state.model.load_state_dict(training)
     state.model.train()
-    spent = time.perf_counter() - started
+    spent = hooks.ranks.of_first(time.perf_counter() - started)
     state.validation_s, state.since_validation_s = spent, state.elapsed_s + spent
     hooks.log(
         "validation",

@@ -15,14 +15,24 @@ from decaseg.geometry import Int3
 from decaseg.metrics.choices import METRICS
 from decaseg.metrics.pair import MaskPair
 from decaseg.nets.device import autocast
+from decaseg.training.distributed import ALONE, Ranks
 
 Slide = Callable[..., NDArray[np.float32]]
 
 
 def make_validation(
-    cases: Sequence[TrainingCase], target: Target, window: Int3, device: torch.device, precision: str, slide: Slide
+    cases: Sequence[TrainingCase],
+    target: Target,
+    window: Int3,
+    device: torch.device,
+    precision: str,
+    slide: Slide,
+    ranks: Ranks = ALONE,
 ) -> Callable[[nn.Module], Mapping[str, float]]:
-    """A function from a model to structure -> mean Dice over `cases`, hard labels, full volumes by sliding window."""
+    """A function from a model to structure -> mean Dice over `cases`, hard labels, full volumes by sliding window.
+
+    Several ranks share the cases; each gets the scores of all.
+    """
 
     def validate(model: nn.Module) -> Mapping[str, float]:
         def infer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -33,12 +43,13 @@ def make_validation(
 
         model.eval()
         scores: dict[str, list[float]] = {name: [] for name in target.names}
-        for case in cases:
+        for case in cases[ranks.rank :: ranks.size]:
             logits = slide(np.asarray(case.image, dtype=np.float32), window, infer)
             for structure, found in zip(target.structures, hard_masks(logits, target), strict=True):
                 pair = MaskPair(found, np.isin(case.label, structure.labels), (1.0, 1.0, 1.0), 1.0)
                 scores[structure.name].append(METRICS["dice"](pair))
-        return {name: float(np.mean(values)) for name, values in scores.items()}
+        everywhere = ranks.gather(scores)
+        return {name: float(np.mean([v for some in everywhere for v in some[name]])) for name in target.names}
 
     return validate
 

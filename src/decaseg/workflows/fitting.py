@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,11 +17,13 @@ from decaseg.data.cases import TrainingCase
 from decaseg.data.patches import PatchSampler, read_ahead
 from decaseg.inference.windows import slide
 from decaseg.losses import LossSettings, make_loss
+from decaseg.nets.shared_norm import share_batch_norms
 from decaseg.nets.unet import build
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe
 from decaseg.storage.rundir import RunDir
 from decaseg.training.checkpoint import save_checkpoint
+from decaseg.training.distributed import Ranks
 from decaseg.training.events import EventLog
 from decaseg.training.loop import Budget, Hooks, Settings, State, fit
 from decaseg.training.monitor import TensorBoard, TrainingLine
@@ -39,6 +43,7 @@ class Run:
     recipe: Recipe
     device: torch.device
     precision: str
+    ranks: Ranks
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,13 @@ def budget_of(recipe: Recipe, plan: Plan, cases: int, spent_s: float) -> Budget:
     return Budget(steps, recipe.epochs, seconds)
 
 
-def new_state(plan: Plan, recipe: Recipe, device: torch.device) -> State:
-    """A network with fresh weights, and what trains it."""
+def new_state(plan: Plan, recipe: Recipe, device: torch.device, ranks: Ranks) -> State:
+    """A network with fresh weights, and what trains it; the same on all ranks."""
     torch.manual_seed(recipe.seed)
     model: nn.Module = build(plan.network).to(device)
+    ranks.same(model)
+    if ranks.size > 1:
+        share_batch_norms(model, ranks.add)
     model = model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return State(
         model,
@@ -70,9 +78,11 @@ def new_state(plan: Plan, recipe: Recipe, device: torch.device) -> State:
     )
 
 
-def open_log(folder: RunDir, budget: Budget) -> tuple[EventLog, TrainingLine]:
-    """The RUN's log, with the progress line and TensorBoard listening to it."""
+def open_log(folder: RunDir, budget: Budget, ranks: Ranks) -> tuple[EventLog, TrainingLine]:
+    """The RUN's log, with the progress line and TensorBoard listening to it; ranks but the first write into nothing."""
     line = TrainingLine(budget)
+    if not ranks.first:
+        return EventLog(Path(os.devnull)), line
     return EventLog(folder.log, line.on_event, TensorBoard(folder.tensorboard)), line
 
 
@@ -86,9 +96,13 @@ def fit_run(
     stopping: Callable[[], bool],
 ) -> bool:
     """Trains until the budget is spent (True) or somebody asked to stop (False); checkpoints go into the RUN."""
-    folder, plan, recipe, device = run.folder, run.plan, run.recipe, run.device
-    augment = _augmentation(plan, recipe)
-    sampler = PatchSampler(cases.training, augment.source_shape, plan.batch_size, recipe.foreground_share, recipe.seed)
+    folder, plan, recipe, device, ranks = run.folder, run.plan, run.recipe, run.device, run.ranks
+    rows = ranks.rows(plan.batch_size)
+    augment = _augmentation(plan, recipe, rows)
+    sampler = PatchSampler(
+        cases.training, augment.source_shape, plan.batch_size, recipe.foreground_share, recipe.seed, rows
+    )
+    ranks.own_randomness(recipe.seed, state.step)
     settings = Settings(
         lr=recipe.lr,
         schedule=SCHEDULES[recipe.schedule],
@@ -102,21 +116,24 @@ def fit_run(
     )
 
     def save(now: State) -> None:
+        if not ranks.first:
+            return
         save_checkpoint(folder.checkpoint, folder.previous_checkpoint, now.to_save())
         log("checkpoint", step=now.step, elapsed_s=now.elapsed_s)
 
     validate = None
     if cases.validation:
-        validate = make_validation(cases.validation, plan.target, plan.patch, device, run.precision, slide)
+        validate = make_validation(cases.validation, plan.target, plan.patch, device, run.precision, slide, ranks)
     hooks = Hooks(
         log=log,
         on_step=line.on_step,
         validate=validate,
         save=save,
         stopping=stopping,
+        ranks=ranks,
     )
     numbers = LossSettings(recipe.batch_dice, recipe.tversky_beta, recipe.focal_gamma, recipe.topk_share)
-    loss = make_loss(recipe.loss, numbers)
+    loss = make_loss(recipe.loss, numbers, ranks.whole(plan.batch_size))
     batches = read_ahead(sampler, state.step)
     try:
         return fit(state, batches, truth_for_loss(plan.target, device), augment, loss, settings, device, hooks)
@@ -124,7 +141,7 @@ def fit_run(
         batches.close()
 
 
-def _augmentation(plan: Plan, recipe: Recipe) -> Augmentation:
+def _augmentation(plan: Plan, recipe: Recipe, rows: slice) -> Augmentation:
     spatial = Spatial(
         rotation_deg=recipe.rotation_deg,
         rotation_share=recipe.rotation_share,
@@ -137,4 +154,4 @@ def _augmentation(plan: Plan, recipe: Recipe) -> Augmentation:
         elastic_cells=recipe.elastic_cells,
     )
     intensity = Intensity().times(recipe.intensity_strength) if recipe.intensity else None
-    return Augmentation(plan.patch, spatial, intensity, recipe.seed)
+    return Augmentation(plan.patch, spatial, intensity, recipe.seed, plan.batch_size, rows)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from decaseg.storage.files import write_json
 from decaseg.storage.provenance import available_memory_gib, provenance
 from decaseg.storage.rundir import RunDir
 from decaseg.training.checkpoint import load_checkpoint, save_weights
+from decaseg.training.distributed import RankLost, Ranks, joined
 from decaseg.training.interruption import stop_requests
 from decaseg.training.loop import State
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_log
@@ -47,36 +49,46 @@ def run(
     """Trains; returns 0 when the budget is spent, 130 when it was interrupted with its state saved.
 
     A new training refuses a folder that holds one; `resume` goes on with the recipe, plan and split it finds there.
-    ValueError names what is wrong with data, options or folder.
+    ValueError names what is wrong with data, options or folder. Started by torchrun, all processes train together;
+    1 where one of them is lost.
     """
+    try:
+        with joined() as ranks:
+            return _train(ranks, dataset, RunDir(out), recipe, resume, memory_gib, cache)
+    except RankLost as lost:
+        print(f"decaseg: {lost}", file=sys.stderr)
+        return 1
+
+
+def _train(
+    ranks: Ranks,
+    dataset: Path,
+    folder: RunDir,
+    recipe: Recipe,
+    resume: bool,
+    memory_gib: float | None,
+    cache: Path | None,
+) -> int:
     started = time.perf_counter()
-    folder = RunDir(out)
-    data = read_dataset(dataset)
-    refuse(quick_problems(data))
-    if resume:
-        recipe, plan, split = read_run(folder, data, recipe)
-    else:
-        recipe, plan, split = _start_run(folder, data, recipe, memory_gib)
-    device = choose_device(recipe.device)
+    data, recipe, plan, split = ranks.lead(lambda: _begin(ranks, dataset, folder, recipe, resume, memory_gib))
+    device = ranks.device(ranks.together(lambda: choose_device(recipe.device)))
     precision = choose_precision(recipe.precision, device)
-    threads = set_threads(recipe.threads)
+    threads = set_threads(recipe.threads, ranks.local_size)
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
     print_facts(f"{plan.dataset}, recipe {recipe.name}", plan_rows(plan), file=sys.stderr)
-    print(
-        f"{device.type}, {precision}, {threads} threads; {len(split.train)} cases train, {len(split.val)} validate",
-        file=sys.stderr,
-    )
+    machine = f"{device.type}, {precision}, {threads} threads{ranks.words}"
+    print(f"{machine}; {len(split.train)} cases train, {len(split.val)} validate", file=sys.stderr)
 
     with stop_requests() as stopping:
         with progress("preparing cases", lines=True) as advance:
-            cases = _prepare(data, split, plan, recipe, Cache(cache or folder.cache), advance)
-        spent_s = time.perf_counter() - started
+            cases = _prepare(ranks, data, split, plan, recipe, Cache(cache or folder.cache), advance)
+        spent_s = ranks.of_first(time.perf_counter() - started)
         budget = budget_of(recipe, plan, len(cases.training), spent_s)
-        state = new_state(plan, recipe, device)
-        if resume and (folder.checkpoint.exists() or folder.previous_checkpoint.exists()):  # else: killed before one
-            state.load(load_checkpoint(folder.checkpoint, folder.previous_checkpoint))
-        log, line = open_log(folder, budget)
+        state = new_state(plan, recipe, device, ranks)
+        if saved := ranks.lead(lambda: _saved_state(folder) if resume else None):
+            state.load(saved)
+        log, line = open_log(folder, budget, ranks)
         log(
             "resume" if resume else "start",
             step=state.step,
@@ -85,10 +97,11 @@ def run(
             cases=len(cases.training),
             precision=precision,
             threads=threads,
+            processes=ranks.size,
         )
-        done = fit_run(Run(folder, plan, recipe, device, precision), state, cases, budget, log, line, stopping)
+        done = fit_run(Run(folder, plan, recipe, device, precision, ranks), state, cases, budget, log, line, stopping)
         line.close()
-    save_weights(folder.weights, state.weights())
+    ranks.lead(lambda: save_weights(folder.weights, state.weights()))
     if state.patience is not None and state.patience.over:
         log("early_stop", step=state.step, best_dice=state.patience.best, validations_waited=state.patience.waited)
     log("end" if done else "stop", step=state.step, elapsed_s=state.elapsed_s)
@@ -97,7 +110,23 @@ def run(
     return 0 if done else INTERRUPTED
 
 
-def _start_run(folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float | None) -> tuple[Recipe, Plan, Split]:
+def _begin(
+    ranks: Ranks, dataset: Path, folder: RunDir, recipe: Recipe, resume: bool, memory_gib: float | None
+) -> tuple[Dataset, Recipe, Plan, Split]:
+    """The data set, and what is to be trained on it: what a RUN says, or what is planned now and written there."""
+    data = read_dataset(dataset)
+    refuse(quick_problems(data))
+    if resume:
+        recipe, plan, split = read_run(folder, data, recipe)
+        ranks.rows(plan.batch_size)
+    else:
+        recipe, plan, split = _start_run(ranks, folder, data, recipe, memory_gib)
+    return data, recipe, plan, split
+
+
+def _start_run(
+    ranks: Ranks, folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float | None
+) -> tuple[Recipe, Plan, Split]:
     """Plans, splits, and writes what a RUN holds before its first step."""
     if folder.plan.exists() or folder.checkpoint.exists():
         raise ValueError(
@@ -108,6 +137,7 @@ def _start_run(folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float 
     with progress("reading cases", lines=True) as advance:
         fingerprint = take_fingerprint(data, on_case=advance)
     plan = _fitted(make_plan(fingerprint, wishes_of(recipe, memory_gib)), recipe, memory_gib)
+    ranks.rows(plan.batch_size)  # refuses a batch too small to share, before anything is written
     names = [files.case for files in data.training]
     if recipe.fold is not None:
         split = split_by_fold(names, recipe.fold)
@@ -150,13 +180,29 @@ def _fitted(plan: Plan, recipe: Recipe, memory_gib: float | None) -> Plan:
     return replace(plan, batch_size=fits)
 
 
+def _saved_state(folder: RunDir) -> dict[str, Any] | None:
+    """The checkpoint; None where a training was killed before its first one."""
+    if not folder.checkpoint.exists() and not folder.previous_checkpoint.exists():
+        return None
+    return load_checkpoint(folder.checkpoint, folder.previous_checkpoint)
+
+
 def _prepare(
-    data: Dataset, split: Split, plan: Plan, recipe: Recipe, cache: Cache, advance: Callable[[int, int], None]
+    ranks: Ranks,
+    data: Dataset,
+    split: Split,
+    plan: Plan,
+    recipe: Recipe,
+    cache: Cache,
+    advance: Callable[[int, int], None],
 ) -> Cases:
-    """Training cases, and those validation cases that are looked at while training."""
+    """Training cases, and those validation cases that are looked at while training; ranks share the work."""
     watched = split.val[: recipe.validation_cases]
     files = [data.case(name) for name in (*split.train, *watched)]
-    cases = prepare_cases(files, plan.preprocessing, cache, on_case=advance)
+    if ranks.size > 1:
+        mine = files[ranks.rank :: ranks.size]
+        ranks.together(lambda: prepare_cases(mine, plan.preprocessing, cache, on_case=advance))
+    cases = ranks.together(lambda: prepare_cases(files, plan.preprocessing, cache, on_case=advance))
     return Cases(cases[: len(split.train)], cases[len(split.train) :])
 
 
