@@ -14,11 +14,12 @@ from decaseg.data.targets import Target, make_target
 from decaseg.geometry import Float3, Int3, float3, int3
 from decaseg.nets.spec import NetworkSpec, style_of
 from decaseg.planning.fingerprint import Fingerprint, directed_axes
-from decaseg.planning.topology import plan_patch, plan_topology, round_up
+from decaseg.planning.topology import VALUES_PER_VOXEL, Topology, plan_topology, shrink_to_fit
 from decaseg.planning.wishes import Wishes
 
 FORMAT = 1
 MIN_KEPT_SHARE = 0.75  # nnU-Net: when cropping to nonzero removes a quarter, statistics are taken inside only
+MIN_BATCH = 2
 MAX_BATCH_SHARE = 0.05  # nnU-Net: one batch shows at most 5 % of the data set's voxels
 # What training keeps, fp32: measured 100 to 126 bytes a voxel and base filter for `original` and `default` on patches
 # of 64^3 and 96^3, batch 1 and 2 (small patches have the larger figure); plus the libraries themselves.
@@ -101,12 +102,16 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes) -> Plan:
     ]
     median_shape = int3(np.median(shapes, axis=0).round())
     target = make_target(wishes.target, fingerprint.labels)
-    budget = _voxel_budget(wishes)
-    wanted = wishes.patch or plan_patch(
-        median_shape, spacing_mm, budget // 2 if not wishes.batch_size else budget // wishes.batch_size
-    )
-    topology = plan_topology(wanted, spacing_mm, wishes.max_levels)
-    filters = tuple(min(wishes.base_filters * 2**i, wishes.max_filters) for i in range(len(topology.strides)))
+    maps, budget = len(channels) + target.out_channels, _budget(wishes)
+
+    def fits(topology: Topology) -> bool:
+        return topology.values(_filters(topology, wishes), maps) * (wishes.batch_size or MIN_BATCH) <= budget
+
+    if wishes.patch:
+        topology = plan_topology(wishes.patch, spacing_mm, wishes.max_levels)
+    else:
+        topology = shrink_to_fit(median_shape, spacing_mm, wishes.max_levels, fits)
+    filters = _filters(topology, wishes)
     patch = topology.patch
     if wishes.patch and patch != wishes.patch:
         raise ValueError(
@@ -130,7 +135,7 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes) -> Plan:
         ),
         network=network,
         patch=patch,
-        batch_size=wishes.batch_size or _batch_size(patch, budget, shapes),
+        batch_size=wishes.batch_size or _batch_size(patch, budget / topology.values(filters, maps), shapes),
         mirror_axes=_mirror_axes(fingerprint, wishes.mirror),
         median_shape=median_shape,
         data_sha256=fingerprint.sha256,
@@ -161,19 +166,22 @@ def _target_spacing(fingerprint: Fingerprint) -> Float3:
     return float3(round(float(s), 6) for s in spacing)
 
 
-def _voxel_budget(wishes: Wishes) -> int:
-    """Voxels in a batch; wider networks get fewer, so that the memory stays the same. At 32 filters: as asked."""
-    budget = wishes.voxels_per_batch * 32 / wishes.base_filters
+def _filters(topology: Topology, wishes: Wishes) -> tuple[int, ...]:
+    return tuple(min(wishes.base_filters * 2**i, wishes.max_filters) for i in range(len(topology.strides)))
+
+
+def _budget(wishes: Wishes) -> float:
+    """Values (see `Topology.values`) that a batch may keep; wider networks get smaller patches for it."""
+    values = wishes.voxels_per_batch * 32 * VALUES_PER_VOXEL
     if wishes.memory_gib is not None:
-        budget = min(budget, wishes.memory_gib * 2**30 / (ACTIVATION_BYTES * wishes.base_filters))
-    return int(budget)
+        values = min(values, wishes.memory_gib * 2**30 / ACTIVATION_BYTES * VALUES_PER_VOXEL)
+    return values
 
 
-def _batch_size(patch: Int3, budget: int, shapes: Sequence[Sequence[float]]) -> int:
-    """As many patches as the budget holds and 5 % of the data allow, at least 2 (nnU-Net's rule)."""
-    voxels = patch[0] * patch[1] * patch[2]
+def _batch_size(patch: Int3, fitting: float, shapes: Sequence[Sequence[float]]) -> int:
+    """As many patches as are `fitting` and 5 % of the data allow, at least 2 (nnU-Net's rule)."""
     whole_set = float(np.prod(np.array(shapes), axis=1).sum())
-    return max(2, min(budget // voxels, round(MAX_BATCH_SHARE * whole_set / voxels)))
+    return max(MIN_BATCH, min(int(fitting), round(MAX_BATCH_SHARE * whole_set / float(np.prod(patch)))))
 
 
 def _normalisation(fingerprint: Fingerprint, indices: Sequence[int]) -> tuple[Normalisation, ...]:
@@ -194,6 +202,3 @@ def _mirror_axes(fingerprint: Fingerprint, mirror: str) -> tuple[int, ...]:
     if mirror == "all":
         return (0, 1, 2)
     return tuple(axis for axis, directed in enumerate(directed_axes(fingerprint.cases)) if not directed)
-
-
-__all__ = ["Plan", "Wishes", "make_plan", "round_up"]

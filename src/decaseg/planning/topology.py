@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from decaseg.geometry import Float3, Int3, int3
+import numpy as np
+
+from decaseg.geometry import Int3, int3
 
 MIN_FEATURES = 4  # no axis is pooled below this many voxels
+ALONE = 12  # an axis that would be pooled all by itself needs this many
+VALUES_PER_VOXEL = 6.72  # that a U-Net for 128^3 keeps, per voxel of its patch and filter of its finest level
 
 
 @dataclass(frozen=True)
@@ -18,27 +22,52 @@ class Topology:
     strides: tuple[Int3, ...]
     kernels: tuple[Int3, ...]
 
+    @property
+    def multiple(self) -> Int3:
+        """What each axis of the patch is a multiple of."""
+        return int3(np.prod(self.strides, axis=0))
+
+    def values(self, filters: Sequence[int], maps: int) -> float:
+        """About how many numbers training keeps for one patch: nnU-Net's measure of a plan's size.
+
+        A level keeps what its two convolutions on the way down, its upsampling and its two convolutions on the way up
+        give: 5 maps of its filters, the deepest only 2. `maps` are the network's channels and outputs together.
+
+        Worked: 128^3 with 32 to 320 filters, 1 channel, 2 outputs: 2.1 million voxels x (5 x 32 + 3) = 342 million at
+        the finest level, 84 at the next, then 21, 5, 1 and nearly nothing: 453 million in all.
+        """
+        voxels, total = float(np.prod(self.patch)), 0.0
+        for level, (stride, width) in enumerate(zip(self.strides, filters, strict=True)):
+            voxels /= stride[0] * stride[1] * stride[2]
+            total += voxels * width * (2 if 0 < level == len(filters) - 1 else 5)
+        return total + float(np.prod(self.patch)) * maps
+
 
 def plan_topology(patch: Sequence[int], spacing_mm: Sequence[float], max_levels: int) -> Topology:
-    """Pools every axis while it can, but thick slices only once the others have caught up with them.
+    """Halves every axis while it can, but thick slices only once the others have come near them.
 
-    Worked: patch (40, 56, 40) at 1 mm pools 3, 3 and 3 times to (5, 7, 5). Patch (16, 320, 320) at (3, 0.6, 0.6) mm
-    first pools the last two axes, with kernels 1 x 3 x 3 until their spacing is within 2 of the first's.
-    The patch is rounded up to a multiple of what is pooled.
+    An axis is halved into the next level if it has 8 voxels or more and its spacing is less than twice the finest of
+    those that have; an axis left alone must have 12. A kernel is 1 voxel long on an axis until that axis's spacing is
+    less than twice the finest, then 3; the deepest level always has 3 x 3 x 3.
+
+    Worked: patch (40, 56, 40) at 1 mm is halved 3 times to (5, 7, 5). Patch (256, 320, 20) at (0.625, 0.625, 3.6) mm is
+    halved twice in the plane with kernels 3 x 3 x 1, which makes pixels of 2.5 mm; then twice along all axes, down to
+    5 slices; then twice more in the plane, to (4, 5, 5). The patch is rounded up to a multiple of what is halved.
     """
-    size, spacing = [int(p) for p in patch], [float(s) for s in spacing_mm]
+    size, spacing, kernel = [int(p) for p in patch], [float(s) for s in spacing_mm], [1, 1, 1]
     strides: list[Int3] = [(1, 1, 1)]
-    kernels: list[Int3] = [_kernel(spacing)]
-    while len(strides) < max_levels:
-        poolable = [axis for axis in range(3) if size[axis] >= 2 * MIN_FEATURES]
-        if not poolable:
+    kernels: list[Int3] = []
+    while True:
+        kernel = [3 if k == 3 or s < 2 * min(spacing) else 1 for k, s in zip(kernel, spacing, strict=True)]
+        large = [axis for axis in range(3) if size[axis] >= 2 * MIN_FEATURES]
+        halved = [axis for axis in large if spacing[axis] < 2 * min(spacing[a] for a in large)]
+        if len(strides) == max_levels or not halved or (len(halved) == 1 and size[halved[0]] < ALONE):
             break
-        finest = min(spacing[axis] for axis in poolable)
-        pooled = [axis in poolable and spacing[axis] < 2 * finest for axis in range(3)]
-        strides.append(int3(2 if p else 1 for p in pooled))
-        size = [-(-n // 2) if p else n for n, p in zip(size, pooled, strict=True)]
-        spacing = [s * 2 if p else s for s, p in zip(spacing, pooled, strict=True)]
-        kernels.append(_kernel(spacing))
+        kernels.append(int3(kernel))
+        strides.append(int3(2 if axis in halved else 1 for axis in range(3)))
+        size = [-(-n // s) for n, s in zip(size, strides[-1], strict=True)]
+        spacing = [mm * s for mm, s in zip(spacing, strides[-1], strict=True)]
+    kernels.append((3, 3, 3) if len(strides) > 1 else int3(kernel))
     return Topology(round_up(patch, strides), tuple(strides), tuple(kernels))
 
 
@@ -48,30 +77,43 @@ def round_up(patch: Sequence[int], strides: Sequence[Int3]) -> Int3:
     >>> round_up((35, 50, 36), [(1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)])
     (40, 56, 40)
     """
-    total = [1, 1, 1]
-    for stride in strides:
-        total = [t * s for t, s in zip(total, stride, strict=True)]
+    total = np.prod(strides, axis=0)
     return int3(-(-n // t) * t for n, t in zip(patch, total, strict=True))
 
 
-def plan_patch(shape: Sequence[int], spacing_mm: Float3, voxel_budget: int) -> Int3:
-    """The largest patch of at most `voxel_budget` voxels inside `shape`: as near to a cube in mm as that allows.
+def shrink_to_fit(
+    shape: Sequence[int], spacing_mm: Sequence[float], max_levels: int, fits: Callable[[Topology], bool]
+) -> Topology:
+    """The topology of the whole `shape`, or of the patch to which it must shrink to fit.
 
-    Starts from a cube in millimetres and lets each axis end at the volume's own length, giving the rest to the others.
+    Again and again the axis that covers most of the volume loses one step of what it must be a multiple of, so the
+    patch takes the volume's proportions in voxels; then the topology is planned anew. Stops at the smallest patch
+    that can be pooled even if that does not fit.
+
+    Worked: (319, 320, 20) is rounded up to (320, 320, 20). The first axis covers 320 / 319 of the volume, the most, so
+    it loses 64: (256, 320, 20), which fits nnU-Net's budget.
     """
-    low, high = 1e-3, float(max(n * s for n, s in zip(shape, spacing_mm, strict=True)))
-
-    def fitted(edge_mm: float) -> Int3:
-        return int3(max(1, min(n, round(edge_mm / s))) for n, s in zip(shape, spacing_mm, strict=True))
-
-    for _ in range(60):
-        middle = (low + high) / 2
-        x, y, z = fitted(middle)
-        low, high = (middle, high) if x * y * z <= voxel_budget else (low, middle)
-    whole = int3(shape)
-    return whole if whole[0] * whole[1] * whole[2] <= voxel_budget else fitted(low)
+    found = plan_topology(shape, spacing_mm, max_levels)
+    while not fits(found):
+        smaller = _one_step_smaller(found, shape, spacing_mm, max_levels)
+        if smaller is None:
+            break
+        found = smaller
+    return found
 
 
-def _kernel(spacing: Sequence[float]) -> Int3:
-    finest = min(spacing)
-    return int3(1 if s / finest > 2 else 3 for s in spacing)
+def _one_step_smaller(
+    now: Topology, shape: Sequence[int], spacing_mm: Sequence[float], max_levels: int
+) -> Topology | None:
+    cover = [n / whole for n, whole in zip(now.patch, shape, strict=True)]
+    for axis in sorted(range(3), key=lambda a: -cover[a]):  # of equals the first
+        if now.patch[axis] - now.multiple[axis] < MIN_FEATURES:
+            continue
+        tried = _shortened(now.patch, axis, now.multiple[axis])
+        step = plan_topology(tried, spacing_mm, max_levels).multiple[axis]  # a shorter axis may be pooled less
+        return plan_topology(_shortened(now.patch, axis, step), spacing_mm, max_levels)
+    return None
+
+
+def _shortened(patch: Int3, axis: int, step: int) -> Int3:
+    return int3(n - step if a == axis else n for a, n in enumerate(patch))

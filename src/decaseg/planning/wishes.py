@@ -19,11 +19,11 @@ class Choices(Style):
     channels: tuple[str, ...] | None = None
     base_filters: int = 32
     max_filters: int = 320
-    max_levels: int = 6
+    max_levels: int = 7
     deep_supervision: int = 2
     patch: Int3 | None = None
     batch_size: int | None = None
-    voxels_per_batch: int = 4_200_000  # nnU-Net's 8 GB plans: 2 x 128^3 for brains at 32 filters
+    voxels_per_batch: int = 5_100_000  # makes nnU-Net's patches for all ten tasks, e.g. 2 x 128^3 for brains
     mirror: str = "auto"
 
     def __post_init__(self) -> None:
