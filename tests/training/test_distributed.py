@@ -1,3 +1,8 @@
+import multiprocessing
+import os
+import socket
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +12,11 @@ from decaseg.data.augment.pipeline import Augmentation
 from decaseg.data.augment.spatial import Spatial
 from decaseg.data.cases import TrainingCase
 from decaseg.data.patches import PatchSampler
+from decaseg.losses import LOSSES, LossSettings, make_loss
+from decaseg.nets.shared_norm import share_batch_norms
+from decaseg.nets.spec import NetworkSpec
+from decaseg.nets.unet import build
+from decaseg.training import distributed
 from tests.synthetic import blobs
 
 PATCH = (8, 8, 8)
@@ -39,3 +49,110 @@ def test_ranks_see_the_very_samples_that_one_process_sees(batch_size, ranks):
             assert len(mine) == len(range(batch_size)[rows]) and mine_names == names
             assert torch.equal(mine_label, label[rows])
             torch.testing.assert_close(mine, image[rows], atol=1e-5, rtol=1e-5)
+
+
+def in_ranks(work, size=2):
+    """Runs `work(ranks)` in `size` processes that found each other as under torchrun; returns their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_rank, args=(work, rank, size, port)) for rank in range(size)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+    return [process.exitcode for process in processes]
+
+
+def _rank(work, rank, size, port):
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(number) for name, number in numbers.items()}})
+    torch.set_num_threads(1)
+    distributed.STEP_TIMEOUT_S = {"cpu": 3.0, "cuda": 3.0}
+    with distributed.joined() as ranks:
+        work(ranks)
+
+
+def test_losses_norms_and_gradients_of_two_ranks_are_those_of_one_process():
+    assert in_ranks(_same_losses_norms_and_gradients) == [0, 0]
+
+
+def _same_losses_norms_and_gradients(ranks):
+    batch_size, generator = 3, torch.Generator().manual_seed(0)
+    rows, whole = ranks.rows(batch_size), ranks.whole(batch_size)
+    logits = torch.randn((batch_size, 4, 5, 6, 7), generator=generator)
+    truth = torch.randint(0, 4, (batch_size, 5, 6, 7), generator=generator)
+    members = (torch.rand((batch_size, 4, 5, 6, 7), generator=generator) > 0.7).float()
+    for name in sorted(set(LOSSES) - {"topk", "dice_topk"}):  # each rank has worst voxels of its own: see losses.py
+        for how in (LossSettings(), LossSettings(batch_dice=False)):
+            for target in (truth, members):
+                expected, mine = logits.clone().requires_grad_(), logits[rows].clone().requires_grad_()
+                alone = make_loss(name, how)(expected, target)
+                alone.backward()
+                shared = make_loss(name, how, whole)(mine, target[rows])
+                shared.backward()
+                torch.testing.assert_close(shared, alone, msg=name)
+                torch.testing.assert_close(mine.grad, expected.grad[rows], msg=name)
+    _same_batch_norm(ranks, batch_size, rows, generator)
+
+
+def _same_batch_norm(ranks, batch_size, rows, generator):
+    distributed.BUCKET_BYTES = 2000  # several buckets
+    spec = NetworkSpec(1, 2, (4, 8), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2, norm="batch")
+    torch.manual_seed(0)
+    alone = build(spec).to(memory_format=torch.channels_last_3d)
+    torch.manual_seed(ranks.rank)
+    shared = build(spec)
+    ranks.same(shared)
+    shared = shared.to(memory_format=torch.channels_last_3d)
+    share_batch_norms(shared, ranks.add)
+    image = torch.randn((batch_size, 1, 8, 8, 8), generator=generator) * 3 + 100  # a mean far from 0
+    for _ in range(2):
+        expected, mine = alone(image), shared(image[rows])
+        torch.testing.assert_close(mine, expected[rows], atol=1e-4, rtol=1e-4)
+        alone.zero_grad()
+        shared.zero_grad()
+        (expected**2).mean().backward()
+        ranks.whole(batch_size).mean((mine**2).mean()).backward()
+        ranks.add_gradients(shared.parameters())
+        for (name, one), two in zip(alone.named_parameters(), shared.parameters(), strict=True):
+            torch.testing.assert_close(two.grad, one.grad, atol=1e-4, rtol=1e-3, msg=name)
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(shared.state_dict()[name], value, atol=1e-4, rtol=1e-4, msg=name)
+    torch.testing.assert_close(shared.eval()(image), alone.eval()(image), atol=1e-3, rtol=1e-3)
+
+
+def test_what_fails_on_one_rank_ends_all_with_one_error_and_what_is_decided_is_decided_alike():
+    assert in_ranks(_decide_and_fail, 3) == [2, 1, 2]  # the second tells its error, the others leave quietly
+
+
+def _decide_and_fail(ranks):
+    assert ranks.of_first(10.5 + ranks.rank) == 10.5
+    assert ranks.any(ranks.rank == 1) and not ranks.any(False)
+    assert ranks.gather(ranks.rank) == [0, 1, 2]
+    led = ranks.lead(lambda: {"who": ranks.rank, "weights": torch.arange(3.0)})
+    assert led["who"] == 0 and led["weights"].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"--batch-size 2.*--nproc-per-node 2"):
+        ranks.rows(2)
+    ranks.together(lambda: [1, 2, 3][ranks.rank + 1] if ranks.rank < 2 else 1 / 1)
+    ranks.together(lambda: 1 // (ranks.rank - 1))
+
+
+def test_a_rank_that_answers_no_more_ends_the_others_after_the_time_out():
+    assert in_ranks(_freeze)[0] == 7
+
+
+def _freeze(ranks):
+    if not ranks.first:
+        time.sleep(8)
+        os._exit(0)
+    started = time.monotonic()
+    try:
+        ranks.add(torch.ones(1))
+    except distributed.RankLost as lost:
+        assert "--resume" in str(lost)
+        os._exit(7 if 2 < time.monotonic() - started < 7 else 8)

@@ -239,7 +239,7 @@ def _talk(what: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     except RuntimeError as error:
         raise RankLost(
             "another process of this training ended or stopped answering (see what it said, here or on its machine); "
-            "the last checkpoint is whole: go on with the same command and --resume "
+            "what was saved last is whole: go on with the same command and --resume "
             f"[{str(error).splitlines()[0][:100]}]"
         ) from error
 
