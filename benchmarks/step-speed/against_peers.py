@@ -84,17 +84,17 @@ class Row:
 
 
 @contextmanager
-def exclusive(path: Path | None):
-    """Holds the lock of a file, so that what others run under the same lock waits; nothing without a file."""
+def locked(path: Path | None, kind: int = fcntl.LOCK_EX):
+    """Holds the lock of a file, alone or with others that share it, as flock(1) does; nothing without a file."""
     if path is None:
         yield
         return
     with path.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"waiting for {path}", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, kind)
         yield
 
 
@@ -138,12 +138,13 @@ def play_round(variants: list[str], order: dict[str, Any], arguments: argparse.N
     contestants: list[Contestant] = []
     waiting = list(variants)
     try:
-        for variant in variants:
-            contestant = Contestant(variant, order, arguments.work)
-            contestants.append(contestant)
-            contestant.read()  # one after the other: getting ready is work too
+        with locked(arguments.lock, fcntl.LOCK_SH):
+            for variant in variants:
+                contestant = Contestant(variant, order, arguments.work)
+                contestants.append(contestant)
+                contestant.read()  # one after the other: getting ready is work too
         while waiting:
-            with exclusive(arguments.lock):
+            with locked(arguments.lock):
                 started = time.perf_counter()
                 while waiting and time.perf_counter() - started < arguments.hold:
                     contestant = contestants[len(variants) - len(waiting)]
@@ -273,7 +274,7 @@ def main() -> None:
         "setting": setting.name, "batch": setting.batch, "device": arguments.device, "work": str(arguments.work),
         "warm_up": arguments.warm_up, "steps": arguments.steps, "loop_steps": arguments.loop_steps,
     }  # fmt: skip
-    with exclusive(arguments.lock):
+    with locked(arguments.lock):
         command = [sys.executable, HERE / "processor_peak.py", "--device", arguments.device]
         peaks = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     top = {precision: max(rates.values()) for precision, rates in peaks.items()}

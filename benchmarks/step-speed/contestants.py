@@ -297,7 +297,7 @@ def main() -> None:
         result["parameters"], step, loop_step, close = nnunet(setting, device)
         wait_for_go()
         result["step"] = timed(step, warm_up, steps, device)
-        result["loop"] = timed(loop_step, 1, loop_steps, device)
+        result["loop"] = timed(loop_step, 0, loop_steps, device)  # warm from the steps before
         close()
     elif "train" in words:
         wait_for_go()
