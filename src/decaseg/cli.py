@@ -114,6 +114,9 @@ def train(
     threads: ThreadsOption = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-equal on the same machine.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in RUN.")] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Begin with that training's weights (fine-tuning).")
+    ] = None,
     memory: MemoryOption = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for preprocessed cases; default: RUN/cache.")] = None,
 ) -> int:
@@ -127,6 +130,7 @@ def train(
         base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
         val_fraction=val_fraction, fold=fold,
         seed=seed, device=device, precision=precision, threads=threads, deterministic=deterministic or None,
+        from_run=str(start.resolve()) if start else None,
     )  # fmt: skip
     if epochs is not None:
         chosen = chosen.without_minutes()

@@ -22,6 +22,10 @@ RULES: dict[str, Rule] = {
     "foreground_share": SHARE,
     "rotation_share": SHARE,
     "scale_share": SHARE,
+    "elastic_share": SHARE,
+    "elastic_strength": SHARE,
+    "elastic_cells": FROM_1,
+    "intensity_strength": FROM_0,
     "rotation_deg": FROM_0,
     "tversky_beta": INSIDE,
     "focal_gamma": FROM_0,
@@ -51,13 +55,15 @@ OPTIONS = {"lr", "epochs", "minutes", "val_fraction", "fold", "patience", "seed"
 class Recipe(Choices):
     """Every choice of a training; what it shares with the plan and the network is declared there (`Choices`, `Style`).
 
-    None leaves a choice to the data (see the plan) or switches it off. Budget: `minutes` of wall clock for the whole
+    None leaves a choice to the data (see the plan) or switches it off. `from_run`: another RUN whose weights this
+    training begins with (`--from`). Budget: `minutes` of wall clock for the whole
     command, else `epochs` of `steps_per_epoch` steps (None: one pass over the training cases). `patience`: end
     earlier once so many validations in a row brought no more than `min_delta` of mean Dice. `keep` is which weights
     are used: `last` (the moving average at the end) or `best` (by validation Dice; the report then says so).
     """
 
     name: str = "default"
+    from_run: str | None = None
     foreground_share: float = 0.5
     # augmentation
     mirror: str = "auto"

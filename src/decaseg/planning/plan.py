@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from decaseg.data.targets import Target, make_target
 from decaseg.geometry import Float3, Int3, float3, int3
 from decaseg.nets.spec import NetworkSpec, style_of
 from decaseg.planning.fingerprint import Fingerprint, directed_axes
-from decaseg.planning.topology import VALUES_PER_VOXEL, Topology, plan_topology, shrink_to_fit
+from decaseg.planning.topology import VALUES_PER_VOXEL, Topology, plan_topology, round_up, shrink_to_fit
 from decaseg.planning.wishes import Wishes
 
 FORMAT = 1
@@ -92,54 +92,84 @@ class Plan:
             ) from None
 
 
-def make_plan(fingerprint: Fingerprint, wishes: Wishes) -> Plan:
-    """The plan that follows from the data, with each number a person chose in its place."""
+def make_plan(fingerprint: Fingerprint, wishes: Wishes, start: Plan | None = None) -> Plan:
+    """The plan that follows from the data, with each number a person chose in its place.
+
+    With `start`, whose weights are to be trained on: its network, spacing, normalisation and patch, since the weights
+    know nothing else; from the data only what does not touch them (batch, mirroring, outputs).
+    """
     channels, indices = _choose_channels(fingerprint, wishes.channels)
-    spacing_mm = _target_spacing(fingerprint)
+    target = make_target(wishes.target, fingerprint.labels)
+    if start is None:
+        normalisation = _normalisation(fingerprint, indices)
+        how = Preprocessing(channels, indices, fingerprint.file_channels, _target_spacing(fingerprint), normalisation)
+    else:
+        _same_channels(channels, start)
+        how = replace(
+            start.preprocessing, channels=channels, channel_indices=indices, file_channels=fingerprint.file_channels
+        )
     shapes = [
-        [n * s / t for n, s, t in zip(case.shape, case.spacing_mm, spacing_mm, strict=True)]
+        [n * s / t for n, s, t in zip(case.shape, case.spacing_mm, how.spacing_mm, strict=True)]
         for case in fingerprint.cases
     ]
     median_shape = int3(np.median(shapes, axis=0).round())
-    target = make_target(wishes.target, fingerprint.labels)
     maps, budget = len(channels) + target.out_channels, _budget(wishes)
-
-    def fits(topology: Topology) -> bool:
-        return topology.values(_filters(topology, wishes), maps) * (wishes.batch_size or MIN_BATCH) <= budget
-
-    if wishes.patch:
-        topology = plan_topology(wishes.patch, spacing_mm, wishes.max_levels)
+    if start is None:
+        topology = _topology(wishes, how.spacing_mm, median_shape, maps, budget)
+        network = _network(topology, wishes, len(channels), target.out_channels)
     else:
-        topology = shrink_to_fit(median_shape, spacing_mm, wishes.max_levels, fits)
-    filters = _filters(topology, wishes)
-    patch = topology.patch
-    if wishes.patch and patch != wishes.patch:
+        topology = _as_started(wishes, start)
+        network = replace(start.network, out_channels=target.out_channels)
+    if wishes.patch and topology.patch != wishes.patch:
         raise ValueError(
             f"--patch {' '.join(map(str, wishes.patch))}: each axis must be a multiple of what the network pools; "
-            f"use --patch {' '.join(map(str, patch))}"
+            f"use --patch {' '.join(map(str, topology.patch))}"
         )
-    network = NetworkSpec(
-        in_channels=len(channels),
-        out_channels=target.out_channels,
-        filters=filters,
-        strides=topology.strides,
-        kernels=topology.kernels,
-        **(style_of(wishes) | {"deep_supervision": min(wishes.deep_supervision, max(0, len(filters) - 2))}),
-    )
+    fitting = budget / topology.values(network.filters, maps)
     return Plan(
         dataset=fingerprint.dataset,
         labels=dict(fingerprint.labels),
         target=target,
-        preprocessing=Preprocessing(
-            channels, indices, fingerprint.file_channels, spacing_mm, _normalisation(fingerprint, indices)
-        ),
+        preprocessing=how,
         network=network,
-        patch=patch,
-        batch_size=wishes.batch_size or _batch_size(patch, budget / topology.values(filters, maps), shapes),
+        patch=topology.patch,
+        batch_size=wishes.batch_size or _batch_size(topology.patch, fitting, shapes),
         mirror_axes=_mirror_axes(fingerprint, wishes.mirror),
         median_shape=median_shape,
         data_sha256=fingerprint.sha256,
     )
+
+
+def _topology(wishes: Wishes, spacing_mm: Float3, median_shape: Int3, maps: int, budget: float) -> Topology:
+    """Of the patch that was asked for, else of the largest one in the median shape that fits the budget."""
+    if wishes.patch:
+        return plan_topology(wishes.patch, spacing_mm, wishes.max_levels)
+    batch = wishes.batch_size or MIN_BATCH
+
+    def fits(topology: Topology) -> bool:
+        return topology.values(_filters(topology, wishes), maps) * batch <= budget
+
+    return shrink_to_fit(median_shape, spacing_mm, wishes.max_levels, fits)
+
+
+def _as_started(wishes: Wishes, start: Plan) -> Topology:
+    strides = start.network.strides
+    return Topology(round_up(wishes.patch or start.patch, strides), strides, start.network.kernels)
+
+
+def _network(topology: Topology, wishes: Wishes, channels: int, outputs: int) -> NetworkSpec:
+    levels = len(topology.strides)
+    style = style_of(wishes) | {"deep_supervision": min(wishes.deep_supervision, max(0, levels - 2))}
+    return NetworkSpec(channels, outputs, _filters(topology, wishes), topology.strides, topology.kernels, **style)
+
+
+def _same_channels(channels: Sequence[str], start: Plan) -> None:
+    known = start.preprocessing.channels
+    if len(channels) != len(known):
+        raise ValueError(
+            f"--from: its network takes {len(known)} channels ({', '.join(known)}), here are {len(channels)} "
+            f"({', '.join(channels)}); choose as many with --channels"
+        )
 
 
 def _choose_channels(fingerprint: Fingerprint, wanted: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[int, ...]]:

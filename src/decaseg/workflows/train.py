@@ -29,6 +29,7 @@ from decaseg.training.checkpoint import load_checkpoint, save_weights
 from decaseg.training.distributed import RankLost, Ranks, joined
 from decaseg.training.interruption import stop_requests
 from decaseg.training.loop import State
+from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, seen_before
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_log
 from decaseg.workflows.plan import plan_rows, wishes_of
 from decaseg.workflows.resuming import read_run
@@ -86,8 +87,11 @@ def _train(
         spent_s = ranks.of_first(time.perf_counter() - started)
         budget = budget_of(recipe, plan, len(cases.training), spent_s)
         state = new_state(plan, recipe, device, ranks)
+        fresh: tuple[str, ...] | None = None  # weights not taken from another RUN
         if saved := ranks.lead(lambda: _saved_state(folder) if resume else None):
             state.load(saved)
+        elif start := ranks.lead(lambda: read_start(recipe)):
+            fresh = begin_with(state, start, plan, ranks)
         log, line = open_log(folder, budget, ranks)
         log(
             "resume" if resume else "start",
@@ -98,6 +102,7 @@ def _train(
             precision=precision,
             threads=threads,
             processes=ranks.size,
+            **({} if fresh is None else {"fresh_weights": list(fresh)}),
         )
         done = fit_run(Run(folder, plan, recipe, device, precision, ranks), state, cases, budget, log, line, stopping)
         line.close()
@@ -133,10 +138,14 @@ def _start_run(
             f"--out {folder.root}: holds a training already; add --resume to go on with it, or name another folder"
         )
     check_choices(recipe)
+    start = read_start(recipe)
+    recipe = recipe_of(recipe, start) if start else recipe
     folder.root.mkdir(parents=True, exist_ok=True)
     with progress("reading cases", lines=True) as advance:
         fingerprint = take_fingerprint(data, on_case=advance)
-    plan = _fitted(make_plan(fingerprint, wishes_of(recipe, memory_gib)), recipe, memory_gib)
+    plan = _fitted(
+        make_plan(fingerprint, wishes_of(recipe, memory_gib), start.plan if start else None), recipe, memory_gib
+    )
     ranks.rows(plan.batch_size)  # refuses a batch too small to share, before anything is written
     names = [files.case for files in data.training]
     if recipe.fold is not None:
@@ -149,7 +158,13 @@ def _start_run(
     write_json(folder.recipe, recipe.to_json())
     write_json(
         folder.provenance,
-        provenance(seed=recipe.seed, data_sha256=plan.data_sha256, dataset=str(data.root), selection=selection(recipe)),
+        provenance(
+            seed=recipe.seed,
+            data_sha256=plan.data_sha256,
+            dataset=str(data.root),
+            selection=selection(recipe, seen_before(start, fingerprint, split.val) if start else 0),
+            start=start.to_json(plan) if start else None,
+        ),
     )
     write_json(folder.plan, plan.to_json())
     return recipe, plan, split

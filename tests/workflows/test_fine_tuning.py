@@ -1,0 +1,129 @@
+"""`train --from RUN`: what is taken over, what is refused, and what is said about it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from decaseg.cli import call
+from tests.synthetic import write_dataset
+
+TINY = ["--threads", "1", "--set", "max_levels=3", "steps_per_epoch=2", "validation_cases=1"]
+STILL = [*TINY, "lr=1e-12", "weight_decay=0", "average_decay=none", "--epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A finished RUN of 4 filters on six cases of 1 mm with two structures."""
+    root = tmp_path_factory.mktemp("base")
+    write_dataset(root / "data", shape=(16, 20, 16))
+    words = ["train", f"{root}/data", "--out", f"{root}/run", *TINY, "base_filters=4", "norm=batch", "--epochs", "1"]
+    assert call(words) == 0
+    return root
+
+
+def tune(base, data, run, *more):
+    return call(["train", f"{data}", "--out", f"{run}", "--from", f"{base}/run", *STILL, *more])
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def events(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def compare(base, run):
+    """(names that are equal, names that are not) among the weights of both runs; batch norm's counters left out."""
+    old, new = load_file(base / "run" / "weights.safetensors"), load_file(run / "weights.safetensors")
+    equal, other = set(), set()
+    for name in old:
+        if "running" not in name and "num_batches" not in name:
+            same = old[name].shape == new[name].shape and np.allclose(old[name], new[name], atol=1e-6)
+            (equal if same else other).add(name)
+    return equal, other
+
+
+def test_all_weights_are_taken_where_the_structures_are_the_same(base, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert tune(base, base / "data", run) == 0
+    assert "all taken over" in capsys.readouterr().err
+    assert compare(base, run)[1] == set()
+    assert read(run / "recipe.json")["base_filters"] == 4 and read(run / "recipe.json")["norm"] == "batch"
+    made = read(run / "provenance.json")
+    assert made["start"]["run"] == str((base / "run").resolve()) and made["start"]["heads"] == "taken over"
+    assert made["selection"].startswith("The validation cases chose nothing")  # the split is the same
+    assert events(run)[0]["fresh_weights"] == []
+
+
+def test_heads_are_fresh_where_the_structures_are_others(base, tmp_path, capsys):
+    data = write_dataset(tmp_path / "data", cases=4, shape=(20, 16, 24), labels=("a", "b", "c"), seed=1,
+                         affine=np.diag([1.5, 1.5, 1.5, 1.0]))  # fmt: skip
+    assert tune(base, data, tmp_path / "run") == 0
+    assert "all but" in capsys.readouterr().err
+    equal, other = compare(base, tmp_path / "run")
+    assert other and all(name.startswith("heads.") for name in other)
+    assert equal and not any(name.startswith("heads.") for name in equal)
+    assert set(events(tmp_path / "run")[0]["fresh_weights"]) == other
+    assert read(tmp_path / "run" / "provenance.json")["start"]["heads"] == "fresh"
+    old, new = read(base / "run" / "plan.json"), read(tmp_path / "run" / "plan.json")
+    assert new["preprocessing"]["spacing_mm"] == [1, 1, 1] and new["patch"] == old["patch"]  # not the data's 1.5 mm
+    assert new["network"]["out_channels"] == 4
+
+
+def test_renamed_structures_are_others_too(base, tmp_path):
+    data = write_dataset(tmp_path / "data", cases=3, shape=(16, 16, 16), labels=("posterior", "anterior"))
+    assert tune(base, data, tmp_path / "run") == 0
+    assert all(name.startswith("heads.") for name in compare(base, tmp_path / "run")[1])
+    assert read(tmp_path / "run" / "provenance.json")["start"]["heads"] == "fresh"
+
+
+def test_it_says_when_the_weights_have_seen_the_validation_cases(base, tmp_path):
+    assert tune(base, base / "data", tmp_path / "run", "--fold", "1") == 0
+    trained = set(read(base / "run" / "splits.json")["train"])
+    seen = len(trained & set(read(tmp_path / "run" / "splits.json")["val"]))
+    assert seen > 0
+    selection = read(tmp_path / "run" / "provenance.json")["selection"]
+    assert f"had been trained on {seen} of the validation cases" in selection and "optimistic" in selection
+
+
+def test_resuming_before_the_first_checkpoint_begins_with_those_weights_again(base, tmp_path):
+    run = tmp_path / "run"
+    assert tune(base, base / "data", run) == 0
+    shutil.rmtree(run / "checkpoints")
+    assert (
+        call(["train", f"{base}/data", "--out", f"{run}", "--from", f"{base}/run", "--resume", "--threads", "1"]) == 0
+    )
+    assert compare(base, run)[1] == set()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--base-filters", "8"], "--from: its network has base_filters 4, not 8"),
+        (["--set", "norm=group"], "--from: its network has norm batch, not group"),
+        (["--patch", "17", "20", "16"], "use --patch 18 20 16"),
+    ],
+)
+def test_wishes_that_the_weights_do_not_allow(base, tmp_path, capsys, more, says):
+    assert tune(base, base / "data", tmp_path / "run", *more) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_another_number_of_channels_is_refused_and_choosing_them_helps(base, tmp_path, capsys):
+    data = write_dataset(tmp_path / "data", cases=3, shape=(16, 16, 16), channels=("T1", "T2"))
+    assert tune(base, data, tmp_path / "run") == 2
+    assert "takes 1 channels (MRI), here are 2 (T1, T2)" in capsys.readouterr().err.splitlines()[-1]
+    assert tune(base, data, tmp_path / "run", "--channels", "T2") == 0
+    assert "it saw MRI, this one sees T2" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_finished_run_is_refused(base, tmp_path, capsys):
+    words = ["train", f"{base}/data", "--out", f"{tmp_path}/run", "--from", f"{tmp_path}/nothing"]
+    assert call(words) == 2 and "holds no training" in capsys.readouterr().err
+    shutil.copytree(base / "run", tmp_path / "half")
+    (tmp_path / "half" / "weights.safetensors").unlink()
+    assert call([*words[:-1], f"{tmp_path}/half"]) == 2 and "has no weights yet" in capsys.readouterr().err
