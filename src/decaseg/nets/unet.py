@@ -7,28 +7,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from decaseg.geometry import Int3
+from decaseg.nets.norm import InstanceNorm, normalise_and_activate
 from decaseg.nets.residual import ResidualBlock, residual_level
 from decaseg.nets.spec import NetworkSpec
-
-
-class InstanceNorm(nn.InstanceNorm3d):
-    """Instance norm that stays in channels-last memory while training on a processor.
-
-    torch's own turns the batch to channels-first and back, a good part of a step; batch norm of one sample at a
-    time is the same arithmetic and has a channels-last kernel.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training or input.device.type != "cpu":
-            return super().forward(input)
-        samples = [
-            functional.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps) for x in input.split(1)
-        ]
-        return torch.cat(samples)
-
 
 NORMS = {
     "instance": lambda channels: InstanceNorm(channels, affine=True),
@@ -61,16 +44,12 @@ class Block(nn.Module):
         self.last = layers.pop()
         self.layers = nn.Sequential(*layers)
         self.dropout = nn.Dropout3d(spec.dropout) if spec.dropout else nn.Identity()
-        self.shortcut: nn.Module | None = None
-        if spec.residual:
-            same = inputs == outputs and stride == (1, 1, 1)
-            self.shortcut = nn.Identity() if same else nn.Conv3d(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.layers(x)
-        if self.shortcut is not None:
-            y = y + self.shortcut(x)
-        result: Tensor = self.dropout(self.last(y))
+        steps = [*self.layers, self.last]
+        for conv, norm, activation in zip(steps[0::3], steps[1::3], steps[2::3], strict=True):
+            x = normalise_and_activate(norm, activation, conv(x))
+        result: Tensor = self.dropout(x)
         return result
 
 
