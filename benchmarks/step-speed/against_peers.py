@@ -163,8 +163,8 @@ def play_round(variants: list[str], order: dict[str, Any], arguments: argparse.N
 
 
 def ratios(slower: Row, faster: Row) -> list[float]:
-    """How many times faster, round by round, sorted."""
-    pairs = zip(slower.rounds, faster.rounds, strict=True)
+    """How many times faster, round by round, sorted; of a round that was broken off, what both did."""
+    pairs = zip(slower.rounds, faster.rounds, strict=False)
     return sorted(statistics.median(s) / statistics.median(f) for s, f in pairs)
 
 
@@ -286,11 +286,9 @@ def main() -> None:
             play_round(variants, order, arguments, rows)
             done += 1
     except (KeyboardInterrupt, SystemExit) as broken:
-        if not done:
+        if not rows:
             raise
-        print(f"broken off, {done} whole rounds count: {broken}", file=sys.stderr)
-        for row in rows.values():
-            del row.rounds[done:]
+        print(f"broken off after {done} whole rounds; what there is follows. {broken}", file=sys.stderr)
     gflop = gflop_a_step(setting)
     about = facts(arguments)
     for key, value in about.items():
