@@ -42,8 +42,8 @@ class Augmentation:
         where = _rows_of(draw_spatial(spatial, batch, generator), self.rows)
         image, label = apply_spatial(where, image, label, self.patch)
         if self.intensity:
-            how = _rows_of(draw_intensity(self.intensity, batch, generator), self.rows)
-            image = apply_intensity(how, image.contiguous())
+            how = _rows_of(draw_intensity(self.intensity, batch, image.shape[1], generator), self.rows)
+            image = apply_intensity(how, image)
         return image, label
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from decaseg.data.augment.elastic import draw_elastic, smooth_shifts
-from decaseg.geometry import Int3
+from decaseg.data.augment.elastic import draw_elastic
+from decaseg.data.augment.sampling import look_up_linear, look_up_nearest, places
+from decaseg.geometry import Int3, int3
 
 
 @dataclass(frozen=True)
@@ -87,20 +86,37 @@ def draw_spatial(what: Spatial, batch: int, generator: torch.Generator) -> Spati
 def apply_spatial(draw: SpatialDraw, image: Tensor, label: Tensor, patch: Int3) -> tuple[Tensor, Tensor]:
     """Cuts (B, C, *patch) and (B, *patch) out of the middle of larger (B, C, *source) and (B, *source).
 
-    Images are interpolated linearly, 0 outside; labels by nearest neighbour, so they stay labels. Where every
-    map is the identity, voxels are copied.
+    Images are interpolated linearly, 0 outside; labels by nearest neighbour, so they stay labels. Where a sample is
+    only mirrored or turned by right angles its voxels are copied, none is interpolated.
     """
-    source = image.shape[2:]
-    lattice = draw.lattice if draw.lattice is not None and bool(draw.lattice.any()) else None
-    if lattice is None and bool((draw.matrices == torch.eye(3)).all()):
-        cut = tuple(slice((s - p) // 2, (s - p) // 2 + p) for s, p in zip(source, patch, strict=True))
-        return image[(slice(None), slice(None), *cut)], label[(slice(None), *cut)]
-    grid = _grid(draw.matrices.to(image.device), None if lattice is None else lattice.to(image.device), source, patch)
-    moved = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    labels = functional.grid_sample(
-        label[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=True
-    )
-    return moved, labels[:, 0].to(label.dtype)
+    source = int3(image.shape[2:])
+    middle = tuple(slice((s - p) // 2, (s - p) // 2 + p) for s, p in zip(source, patch, strict=True))
+    moved = image.new_empty((*image.shape[:2], *patch))
+    labels = label.new_empty((len(label), *patch))
+    for row, matrix in enumerate(draw.matrices):
+        lattice = draw.lattice[row] if draw.lattice is not None and bool(draw.lattice[row].any()) else None
+        if lattice is None and (order := _voxel_order(matrix, patch)) is not None:
+            moved[row] = _reordered(image[row][:, *middle], *order)
+            labels[row] = _reordered(label[row][None, *middle], *order)[0]
+            continue
+        for slab, where in places(matrix, lattice, source, patch, image):
+            look_up_linear(image[row], where, moved[row, :, slab])
+            look_up_nearest(label[row], where, labels[row, slab])
+    return moved, labels
+
+
+def _voxel_order(matrix: Tensor, patch: Int3) -> tuple[list[int], list[int]] | None:
+    """For a matrix that only moves voxels: the source's axis for each of the patch's, and which of those run back."""
+    if not bool(((matrix == 0) | (matrix.abs() == 1)).all()):
+        return None
+    axes = matrix.abs().argmax(0).tolist()
+    backwards = [a for a in range(3) if matrix[axes[a], a] < 0]
+    return (axes, backwards) if all(patch[a] == n for a, n in zip(axes, patch, strict=True)) else None
+
+
+def _reordered(cut: Tensor, axes: list[int], backwards: list[int]) -> Tensor:
+    """(C, *patch) with its axes in another order, some of them running back."""
+    return cut.permute(0, *(1 + a for a in axes)).flip([1 + a for a in backwards])
 
 
 def _rotation(angle: Tensor, axis: int) -> Tensor:
@@ -112,24 +128,3 @@ def _rotation(angle: Tensor, axis: int) -> Tensor:
     matrices[:, first, second] = -torch.sin(angle)
     matrices[:, second, first] = torch.sin(angle)
     return matrices
-
-
-def _grid(matrices: Tensor, lattice: Tensor | None, source: Sequence[int], patch: Int3) -> Tensor:
-    """The sampling grid (B, X, Y, Z, 3) in torch's convention: -1 to 1, last axis first.
-
-    Built as x-part + y-part + z-part, three small tables summed by broadcasting, instead of a matrix a voxel.
-    """
-    parts = []
-    for axis in range(3):
-        offset = torch.arange(patch[axis], device=matrices.device, dtype=torch.float32) - (patch[axis] - 1) / 2
-        # When source and patch differ by an odd number their centres lie half a voxel apart: keep voxels on voxels.
-        half = ((source[axis] - patch[axis]) % 2) * 0.5
-        parts.append((matrices[:, :, axis, None] * offset, half))
-    x, y, z = (part for part, _ in parts)
-    place = x[:, :, :, None, None] + y[:, :, None, :, None] + z[:, :, None, None, :]  # (B, 3, X, Y, Z)
-    if lattice is not None:
-        place = place + torch.einsum("bij,bjxyz->bixyz", matrices, smooth_shifts(lattice, patch))
-    for axis in range(3):
-        place[:, axis] -= parts[axis][1]
-        place[:, axis] *= 2 / max(source[axis] - 1, 1)
-    return place.flip(1).permute(0, 2, 3, 4, 1)

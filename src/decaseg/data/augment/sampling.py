@@ -1,0 +1,108 @@
+"""Looks up an image between its voxels: linearly for intensities, nearest for labels, 0 outside."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from decaseg.data.augment.elastic import smooth_shifts
+from decaseg.geometry import Int3
+
+# Voxels worked on at a time: about ten arrays of this many floats fit a core's cache (measured best on 2 cores).
+SLAB_VOXELS = 2**17
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where n voxels of a patch lie in a source, in its voxels: `along` holds (n,) tensors for the axes x, y, z."""
+
+    along: tuple[Tensor, Tensor, Tensor]
+    source: Int3
+    all_inside: bool
+
+
+def places(
+    matrix: Tensor, lattice: Tensor | None, source: Int3, patch: Int3, like: Tensor
+) -> Iterator[tuple[slice, Places]]:
+    """Goes through a patch slab by slab: planes of its first axis, and where their voxels lie in the source.
+
+    `matrix` (3, 3) and `lattice` (3, *points) are one sample's draw, on the CPU; `like` lends device and dtype.
+    """
+    # Place = matrix @ (offset from the patch's centre + bend) + centre: a sum of three small tables, one an axis.
+    tables = [matrix[:, a, None] * (torch.arange(n) - (n - 1) / 2) for a, n in enumerate(patch)]
+    # The source's centre, or half a voxel before it where the shapes differ by an odd number: voxels stay on voxels.
+    centre = torch.tensor([(p - 1) / 2 + (s - p) // 2 for s, p in zip(source, patch, strict=True)])
+    reach = torch.tensor(patch) / 2
+    if lattice is not None:
+        reach = reach + lattice.abs().amax((1, 2, 3)) * torch.tensor([n / (lattice.shape[-1] - 3) for n in patch])
+    reach = matrix.abs() @ reach
+    all_inside = bool(((centre - reach >= 0) & (centre + reach <= torch.tensor(source) - 1)).all())
+    x, y, z = (table.to(like) for table in (tables[0] + centre[:, None], *tables[1:]))
+    bend = None
+    if lattice is not None:
+        shifts = smooth_shifts(lattice[None].to(like), patch)[0]
+        bend = torch.einsum("ij,jxyz->ixyz", matrix.to(like), shifts)
+    planes = max(1, SLAB_VOXELS // (patch[1] * patch[2]))
+    for start in range(0, patch[0], planes):
+        slab = slice(start, start + planes)
+        along = [x[a, slab, None, None] + (y[a][:, None] + z[a]) for a in range(3)]
+        if bend is not None:
+            along = [place.add_(bend[a, slab]) for a, place in enumerate(along)]
+        yield slab, Places((along[0].flatten(), along[1].flatten(), along[2].flatten()), source, all_inside)
+
+
+def look_up_linear(image: Tensor, where: Places, out: Tensor) -> None:
+    """Trilinear values of an image (C, *source) with zeros round it, into `out` (C, *slab)."""
+    lows, fractions = [], []
+    for place, n in zip(where.along, where.source, strict=True):
+        held = place if where.all_inside else place.clamp(0, n - 1)
+        low = held.floor().clamp_(max=max(n - 2, 0))
+        lows.append(low)
+        fractions.append(held - low)
+    index = _index(lows, where.source)
+    covered = None if where.all_inside else _covered(where)
+    _, y, z = where.source
+    steps = [step if n > 1 else 0 for step, n in zip((y * z, z, 1), where.source, strict=True)]
+    offsets = [sum(corner) for corner in itertools.product(*((0, step) for step in steps))]
+    corners = [torch.empty_like(fractions[0]) for _ in offsets]
+    for channel, target in zip(image, out, strict=True):
+        flat = channel.reshape(-1)
+        for corner, offset in zip(corners, offsets, strict=True):
+            torch.index_select(flat[offset:], 0, index, out=corner)
+        for axis, apart in ((2, 1), (1, 2), (0, 4)):  # along edges that run in z, then in y, then in x
+            for low, high in zip(corners[:: 2 * apart], corners[apart :: 2 * apart], strict=True):
+                low.lerp_(high, fractions[axis])
+        value = corners[0] if covered is None else corners[0].mul_(covered)
+        target.copy_(value.view(target.shape))
+
+
+def look_up_nearest(label: Tensor, where: Places, out: Tensor) -> None:
+    """Values of a label map (*source) at the nearest voxel, 0 outside, into `out` (*slab)."""
+    nearest = [(place + 0.5).floor_() for place in where.along]
+    held = [voxel.clamp(0, n - 1) for voxel, n in zip(nearest, where.source, strict=True)]
+    value = label.reshape(-1).index_select(0, _index(held, where.source))
+    if not where.all_inside:
+        for voxel, inside in zip(nearest, held, strict=True):
+            value *= voxel == inside
+    out.copy_(value.view(out.shape))
+
+
+def _index(voxels: list[Tensor], source: Int3) -> Tensor:
+    """Where voxels (x, y, z), whole numbers held as floats, stand in a contiguous source."""
+    x, y, z = (voxel.int() for voxel in voxels)
+    return x.mul_(source[1]).add_(y).mul_(source[2]).add_(z)
+
+
+def _covered(where: Places) -> Tensor:
+    """How much of each place the source's edge voxels still reach: 1 inside, falling to 0 one voxel outside.
+
+    Along an axis, linear interpolation between an edge voxel and a zero beyond it is that voxel times this.
+    """
+    covered = torch.ones_like(where.along[0])
+    for place, n in zip(where.along, where.source, strict=True):
+        covered *= (place - place.clamp(0, n - 1)).abs_().neg_().add_(1).clamp_(min=0)
+    return covered
