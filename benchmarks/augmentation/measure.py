@@ -89,7 +89,7 @@ def nnunet_pipeline(change: str | None, nearest: bool) -> Step:
         import torch
 
         torch.manual_seed(number)
-        np.random.seed(number)
+        np.random.seed(number)  # noqa: NPY002 (batchgeneratorsv2 draws from it)
         return [whole(image=one, segmentation=labels[None]) for one, labels in zip(image, label, strict=True)]
 
     return step
