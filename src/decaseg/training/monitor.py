@@ -1,4 +1,4 @@
-"""What a person sees of a training: a line that moves, and TensorBoard scalars where it is installed."""
+"""What a person sees of a training: a line that moves, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from decaseg.training.loop import Budget
 
@@ -15,36 +18,52 @@ class TrainingLine:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.dice = ""
         self._bar: Any = None
         self._task: Any = None
+        self._dice = ""
+        self._pace = ""
         self._loss: float | None = None
         self._share = 0.0
-        self._started = time.perf_counter()
+        self._first_share: float | None = None
+        self._started = time.monotonic()
 
     def on_step(self, step: int, loss: float, share_done: float, wait_s: float) -> None:
         """Called after each step with the share of the budget that is spent."""
         self._share = share_done
+        if self._first_share is None:  # a resumed training begins in the middle, a first step may be slow
+            self._first_share, self._started = share_done, time.monotonic()
         self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
         if sys.stderr.isatty():
             if self._bar is None:
                 self._open_bar()
-            self._bar.update(self._task, completed=min(share_done, 1.0), words=f"loss {self._loss:.3f}{self.dice}")
+            words = f"loss {self._loss:.3f}{self._pace}{self._dice}"
+            self._bar.update(self._task, completed=min(share_done, 1.0), left=self._left(), words=words)
 
     def on_event(self, event: dict[str, Any]) -> None:
         """Called with each event of the log."""
         if event["event"] == "validation":
             parts = ", ".join(f"{name} {value:.3f}" for name, value in event["dice"].items())
-            self.dice = f", Dice {event['mean_dice']:.3f}"
+            self._dice = f"  Dice {event['mean_dice']:.3f} ({parts})"
             self._print(
                 f"  validation after {event['elapsed_s'] / 60:.1f} min: mean Dice {event['mean_dice']:.3f} ({parts})"
             )
         elif event["event"] == "epoch":
+            pace = f"{event['samples_per_s']:.1f} samples/s  waiting for data {event['wait_share']:.0%}"
+            self._pace = f"  {pace}"
+            left = self._left()
             self._print(
                 f"epoch {event['epoch']:4d} ({min(self._share, 1):4.0%})  step {event['step']:6d}  "
-                f"loss {event['train_loss']:.4f}  lr {event['lr']:.1e}  {event['samples_per_s']:.1f} samples/s  "
-                f"waiting for data {event['wait_share']:.0%}"
+                f"loss {event['train_loss']:.4f}  lr {event['lr']:.1e}  {pace}" + (f"  {left} left" if left else "")
             )
+
+    def _left(self) -> str:
+        """The time left, from what the share of the budget spent since the start of this command took."""
+        if self.budget.seconds is not None:
+            return duration(max(0.0, (1 - self._share) * self.budget.seconds))
+        spent = self._share - (self._first_share or 0.0)
+        if spent <= 0 or self._share >= 1:
+            return ""
+        return duration((time.monotonic() - self._started) * (1 - self._share) / spent)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -59,22 +78,35 @@ class TrainingLine:
 
     def _open_bar(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
         columns = (
             TextColumn("training"),
             BarColumn(),
             TaskProgressColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]} left"),
             TextColumn("{task.fields[words]}", markup=False),
         )
         self._bar = Progress(*columns, console=Console(stderr=True))
-        self._task = self._bar.add_task("training", total=1.0, words="")
+        self._task = self._bar.add_task("training", total=1.0, left="", words="")
         self._bar.start()
 
 
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(42), duration(200), duration(7300), duration(200000)
+    ('42 s', '3 min 20 s', '2 h 2 min', '2 d 8 h')
+    """
+    whole = round(seconds)
+    for unit, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // part} {below}"
+    return f"{whole} s"
+
+
 class TensorBoard:
-    """Writes scalars of epochs and validations; does nothing where tensorboard is not installed."""
+    """Writes scalars of epochs and validations, and pictures; does nothing where tensorboard is not installed."""
 
     def __init__(self, folder: Path) -> None:
         self._writer: Any = None
@@ -96,3 +128,8 @@ class TensorBoard:
                 self._writer.add_scalar(f"validation_dice/{name}", value, event["step"])
         elif event["event"] in ("end", "stop"):
             self._writer.close()
+
+    def show(self, step: int, case: str, drawn: NDArray[np.uint8]) -> None:
+        """A picture (rows, columns, 3) of a validation case: green is the truth, orange the prediction."""
+        if self._writer is not None:
+            self._writer.add_image(f"validation/{case}", drawn, step, dataformats="HWC")

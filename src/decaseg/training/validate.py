@@ -16,8 +16,10 @@ from decaseg.metrics.choices import METRICS
 from decaseg.metrics.pair import MaskPair
 from decaseg.nets.device import autocast
 from decaseg.training.distributed import ALONE, Ranks
+from decaseg.training.pictures import picture
 
 Slide = Callable[..., NDArray[np.float32]]
+Show = Callable[[str, NDArray[np.uint8]], None]
 
 
 def make_validation(
@@ -28,10 +30,11 @@ def make_validation(
     precision: str,
     slide: Slide,
     ranks: Ranks = ALONE,
+    show: Show | None = None,
 ) -> Callable[[nn.Module], Mapping[str, float]]:
     """A function from a model to structure -> mean Dice over `cases`, hard labels, full volumes by sliding window.
 
-    Several ranks share the cases; each gets the scores of all.
+    Several ranks share the cases; each gets the scores of all. `show` is handed the first case's picture.
     """
 
     def validate(model: nn.Module) -> Mapping[str, float]:
@@ -45,9 +48,13 @@ def make_validation(
         scores: dict[str, list[float]] = {name: [] for name in target.names}
         for case in cases[ranks.rank :: ranks.size]:
             logits = slide(np.asarray(case.image, dtype=np.float32), window, infer)
-            for structure, found in zip(target.structures, hard_masks(logits, target), strict=True):
-                pair = MaskPair(found, np.isin(case.label, structure.labels), (1.0, 1.0, 1.0), 1.0)
-                scores[structure.name].append(METRICS["dice"](pair))
+            label = np.asarray(case.label)
+            truth, found = [np.isin(label, s.labels) for s in target.structures], hard_masks(logits, target)
+            for name, there, mask in zip(target.names, truth, found, strict=True):
+                pair = MaskPair(mask, there, (1.0, 1.0, 1.0), 1.0)
+                scores[name].append(METRICS["dice"](pair))
+            if show is not None and case is cases[0]:
+                show(case.case, picture(np.asarray(case.image[0], dtype=np.float32), truth, found))
         everywhere = ranks.gather(scores)
         return {name: float(np.mean([v for some in everywhere for v in some[name]])) for name in target.names}
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from decaseg.data.augment.intensity import Intensity
@@ -78,12 +80,26 @@ def new_state(plan: Plan, recipe: Recipe, device: torch.device, ranks: Ranks) ->
     )
 
 
-def open_log(folder: RunDir, budget: Budget, ranks: Ranks) -> tuple[EventLog, TrainingLine]:
-    """The RUN's log, with the progress line and TensorBoard listening to it; ranks but the first write into nothing."""
+@dataclass(frozen=True)
+class Watch:
+    """What looks at a training: the RUN's log, and the progress line and TensorBoard that listen to it."""
+
+    log: EventLog
+    line: TrainingLine
+    board: TensorBoard | None = None
+
+    def close(self) -> None:
+        self.line.close()
+        self.log.close()
+
+
+def open_watch(folder: RunDir, budget: Budget, ranks: Ranks) -> Watch:
+    """The log and its listeners; ranks but the first write into nothing."""
     line = TrainingLine(budget)
     if not ranks.first:
-        return EventLog(Path(os.devnull)), line
-    return EventLog(folder.log, line.on_event, TensorBoard(folder.tensorboard)), line
+        return Watch(EventLog(Path(os.devnull)), line)
+    board = TensorBoard(folder.tensorboard)
+    return Watch(EventLog(folder.log, line.on_event, board), line, board)
 
 
 def fit_run(
@@ -91,8 +107,7 @@ def fit_run(
     state: State,
     cases: Cases,
     budget: Budget,
-    log: EventLog,
-    line: TrainingLine,
+    watch: Watch,
     stopping: Callable[[], bool],
 ) -> bool:
     """Trains until the budget is spent (True) or somebody asked to stop (False); checkpoints go into the RUN."""
@@ -119,14 +134,18 @@ def fit_run(
         if not ranks.first:
             return
         save_checkpoint(folder.checkpoint, folder.previous_checkpoint, now.to_save())
-        log("checkpoint", step=now.step, elapsed_s=now.elapsed_s)
+        watch.log("checkpoint", step=now.step, elapsed_s=now.elapsed_s)
+
+    def show(case: str, drawn: NDArray[np.uint8]) -> None:
+        if watch.board is not None:
+            watch.board.show(state.step, case, drawn)
 
     validate = None
     if cases.validation:
-        validate = make_validation(cases.validation, plan.target, plan.patch, device, run.precision, slide, ranks)
+        validate = make_validation(cases.validation, plan.target, plan.patch, device, run.precision, slide, ranks, show)
     hooks = Hooks(
-        log=log,
-        on_step=line.on_step,
+        log=watch.log,
+        on_step=watch.line.on_step,
         validate=validate,
         save=save,
         stopping=stopping,

@@ -30,7 +30,7 @@ from decaseg.training.distributed import RankLost, Ranks, joined
 from decaseg.training.interruption import stop_requests
 from decaseg.training.loop import State
 from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, seen_before
-from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_log
+from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_watch
 from decaseg.workflows.plan import plan_rows, wishes_of
 from decaseg.workflows.resuming import read_run
 from decaseg.workflows.vetting import check_choices, check_watched, selection
@@ -92,8 +92,8 @@ def _train(
             state.load(saved)
         elif start := ranks.lead(lambda: read_start(recipe)):
             fresh = begin_with(state, start, plan, ranks)
-        log, line = open_log(folder, budget, ranks)
-        log(
+        watch = open_watch(folder, budget, ranks)
+        watch.log(
             "resume" if resume else "start",
             step=state.step,
             elapsed_s=state.elapsed_s,
@@ -104,13 +104,13 @@ def _train(
             processes=ranks.size,
             **({} if fresh is None else {"fresh_weights": list(fresh)}),
         )
-        done = fit_run(Run(folder, plan, recipe, device, precision, ranks), state, cases, budget, log, line, stopping)
-        line.close()
+        done = fit_run(Run(folder, plan, recipe, device, precision, ranks), state, cases, budget, watch, stopping)
     ranks.lead(lambda: save_weights(folder.weights, state.weights()))
     if state.patience is not None and state.patience.over:
-        log("early_stop", step=state.step, best_dice=state.patience.best, validations_waited=state.patience.waited)
-    log("end" if done else "stop", step=state.step, elapsed_s=state.elapsed_s)
-    log.close()
+        best, waited = state.patience.best, state.patience.waited
+        watch.log("early_stop", step=state.step, best_dice=best, validations_waited=waited)
+    watch.log("end" if done else "stop", step=state.step, elapsed_s=state.elapsed_s)
+    watch.close()
     _say_goodbye(folder, dataset, state, done, time.perf_counter() - started)
     return 0 if done else INTERRUPTED
 
