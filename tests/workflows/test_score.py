@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from decaseg.reporting import progress as reporting
 from decaseg.storage import nifti
 from decaseg.volume import Volume
-from decaseg.workflows import score as module
 from decaseg.workflows.score import run, score
 from tests.synthetic import write_dataset
 
@@ -212,7 +212,7 @@ def test_empty_everywhere_needs_names(tmp_path):
 
 
 def test_a_long_run_shows_its_progress_on_standard_error_only(folders, capsys, monkeypatch):
-    monkeypatch.setattr(module, "SILENT_S", -1.0)
+    monkeypatch.setattr(reporting, "PATIENCE_S", -1.0)
     assert run(*folders, as_json=True) == 0
     captured = capsys.readouterr()
     json.loads(captured.out)

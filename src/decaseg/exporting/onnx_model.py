@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 
 import torch
@@ -22,7 +24,11 @@ def write_onnx(model: nn.Module, channels: int, window: Int3, path: Path, precis
         raise ValueError("--format onnx: onnx is not installed; pip install 'decaseg[onnx]'") from None
     example = torch.zeros(2, channels, *window)
     batch = torch.export.Dim("batch", min=1, max=1024)
-    with replacing(path) as temporary, torch.no_grad():
+    # torch's exporter warns of its own old ways, and of torchvision's operators, which no U-Net has.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with replacing(path) as temporary, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             model.eval().float(),
             (example,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -25,7 +26,10 @@ def write_openvino(model: nn.Module, channels: int, window: Int3, folder: Path, 
     except ImportError:
         raise ValueError("--format openvino: OpenVINO is not installed; pip install 'decaseg[openvino]'") from None
     example = torch.zeros(1, channels, *window)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # Tracing warns of Python branches on shapes. Here the window's shape is fixed, so they are too.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        warnings.simplefilter("ignore", DeprecationWarning)
         converted = openvino.convert_model(model.eval().float(), example_input=example, input=[(-1, channels, *window)])
     converted.inputs[0].get_tensor().set_names({"image"})
     converted.outputs[0].get_tensor().set_names({"logits"})

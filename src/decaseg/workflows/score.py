@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from decaseg.data.targets import Target, make_target
 from decaseg.metrics import CaseScores, Summary, score_case, summarise, write_csv
+from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_scores
 from decaseg.storage import decathlon, nifti
 from decaseg.storage.files import write_json
@@ -21,7 +21,6 @@ from decaseg.volume import Grid
 
 MAX_CORNER_SHIFT = 0.05  # of the smallest voxel edge: header rounding stays below it, a wrong grid does not
 MAX_FOUND_LABELS = 64  # an image taken for a label map has thousands of values; the largest atlases have named labels
-SILENT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -227,23 +226,8 @@ def _check_values(path: Path, array: NDArray, known: set[int]) -> None:
 
 
 def _with_progress(pairs: Sequence[Pair], doing: str = "scoring") -> Iterator[Pair]:
-    """The pairs one by one; from 2 s on a bar on standard error says how far it is."""
-    started, bar, task = time.monotonic(), None, None
-    try:
+    with progress(doing, lines=True) as advance:
         for done, pair in enumerate(pairs):
-            if bar is None and time.monotonic() - started > SILENT_S:
-                from rich.console import Console
-                from rich.progress import Progress
-
-                console = Console(stderr=True)
-                bar = Progress(console=console, transient=console.is_terminal)
-                task = bar.add_task(doing, total=len(pairs))
-                bar.start()
-            if bar is not None and task is not None:
-                bar.update(task, completed=done, description=f"{doing} {pair.case}")
+            advance(done, len(pairs))
             yield pair
-        if bar is not None and task is not None:
-            bar.update(task, completed=len(pairs), description=doing)
-    finally:
-        if bar is not None:
-            bar.stop()
+        advance(len(pairs), len(pairs))
