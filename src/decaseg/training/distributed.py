@@ -149,7 +149,7 @@ class Ranks:
         """Runs `work` on the first rank and gives its result to all; its error ends all."""
         if self.size == 1:
             return work()
-        result = self.together(lambda: _packed(work()) if self.first else None)
+        result = self.together(lambda: _packed(work()) if self.first else None)  # bytes: never another rank's GPU
         box = [result]
         _talk(dist.broadcast_object_list, box, src=0, group=self.patient)
         unpacked: T = torch.load(io.BytesIO(box[0] or b""), map_location="cpu", weights_only=False)

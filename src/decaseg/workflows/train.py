@@ -53,9 +53,10 @@ def run(
     ValueError names what is wrong with data, options or folder. Started by torchrun, all processes train together;
     1 where one of them is lost.
     """
+    started = time.perf_counter()
     try:
         with joined() as ranks:
-            return _train(ranks, dataset, RunDir(out), recipe, resume, memory_gib, cache)
+            return _train(ranks, started, dataset, RunDir(out), recipe, resume, memory_gib, cache)
     except RankLost as lost:
         print(f"decaseg: {lost}", file=sys.stderr)
         return 1
@@ -63,6 +64,7 @@ def run(
 
 def _train(
     ranks: Ranks,
+    started: float,
     dataset: Path,
     folder: RunDir,
     recipe: Recipe,
@@ -70,7 +72,6 @@ def _train(
     memory_gib: float | None,
     cache: Path | None,
 ) -> int:
-    started = time.perf_counter()
     data, recipe, plan, split = ranks.lead(lambda: _begin(ranks, dataset, folder, recipe, resume, memory_gib))
     device = ranks.device(ranks.together(lambda: choose_device(recipe.device)))
     precision = choose_precision(recipe.precision, device)
