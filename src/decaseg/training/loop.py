@@ -156,16 +156,9 @@ def fit(
         image = torch.from_numpy(batch.image).to(device, non_blocking=True)
         label = torch.from_numpy(batch.label).to(device, non_blocking=True)
         image, label = augment(batch.step, image, label)
+        image = image.contiguous(memory_format=torch.channels_last_3d)
 
-        loss = _step(
-            state,
-            image.contiguous(memory_format=torch.channels_last_3d),
-            truth_of(label),
-            loss_of,
-            settings,
-            device,
-            ranks,
-        )
+        loss = _step(state, image, truth_of(label), loss_of, settings, device, ranks)
         if not loss == loss or abs(loss) == float("inf"):
             raise FloatingPointError(
                 f"the loss became {loss} at step {state.step}; resume with a lower --lr or --precision fp32"

@@ -72,6 +72,7 @@ def _train(
     memory_gib: float | None,
     cache: Path | None,
 ) -> int:
+    """`run` as each rank does it; what only the first one is to do goes through `ranks.lead`."""
     data, recipe, plan, split = ranks.lead(lambda: _begin(ranks, dataset, folder, recipe, resume, memory_gib))
     device = ranks.device(ranks.together(lambda: choose_device(recipe.device)))
     precision = choose_precision(recipe.precision, device)
