@@ -79,6 +79,13 @@ def test_only_ct_keeps_its_units_and_only_skull_stripped_heads_are_normalised_in
     assert kinds == {expected}
 
 
+def test_augmentation_stays_in_the_plane_where_nnunets_does():
+    """nnU-Net's plans say do_dummy_2D_data_aug for prostate and pancreas, and not for brain and liver."""
+    flat = {name for name, task in TASKS.items() if make_plan(fingerprint(task), Wishes()).flat_axis is not None}
+    assert flat == {"05 prostate", "07 pancreas", "10 colon"}
+    assert make_plan(fingerprint(TASKS["05 prostate"]), Wishes()).flat_axis == 2
+
+
 def test_prostates_thick_slices_are_first_left_alone():
     """Strides and kernels of nnU-Net 2's rule for 3.6 mm slices of 0.625 mm pixels, written from feet to head."""
     network = make_plan(fingerprint(TASKS["05 prostate"]), Wishes()).network

@@ -19,6 +19,7 @@ from decaseg.planning.wishes import Wishes
 
 FORMAT = 1
 MIN_KEPT_SHARE = 0.75  # nnU-Net: when cropping to nonzero removes a quarter, statistics are taken inside only
+MAX_FLATNESS = 3
 MIN_BATCH = 2
 MAX_BATCH_SHARE = 0.05  # nnU-Net: one batch shows at most 5 % of the data set's voxels
 # What training keeps, fp32: measured 100 to 126 bytes a voxel and base filter for `original` and `default` on patches
@@ -51,6 +52,16 @@ class Plan:
     def sample_gib(self) -> float:
         """What each patch of a batch adds to that."""
         return float(np.prod(self.patch)) * self.network.filters[0] * ACTIVATION_BYTES / 2**30
+
+    @property
+    def flat_axis(self) -> int | None:
+        """The axis across thick slices, out of which augmentation must not turn; None where slices are not thick.
+
+        nnU-Net's rule: the patch's longest axis has more than 3 times the voxels of the one with the largest spacing.
+        """
+        across = int(np.argmax(self.preprocessing.spacing_mm))
+        thick = self.preprocessing.spacing_mm[across] > min(self.preprocessing.spacing_mm)
+        return across if thick and max(self.patch) > MAX_FLATNESS * self.patch[across] else None
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -170,3 +170,21 @@ def test_a_batch_is_its_samples_and_labels_keep_their_values(seed, size, values)
         alone = SpatialDraw(draw.matrices[row : row + 1], draw.lattice[row : row + 1])
         single, single_label = apply_spatial(alone, image[row : row + 1], label[row : row + 1], (8, 9, 7))
         assert torch.equal(moved[row], single[0]) and torch.equal(labels[row], single_label[0])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_across_thick_slices_nothing_turns_zooms_or_bends(axis):
+    what = Spatial(rotation_deg=40, rotation_share=1, scale=(0.5, 2), scale_share=1, right_angles=True,
+                   elastic_share=1, flat_axis=axis)  # fmt: skip
+    draw = draw_spatial(what, 50, torch.Generator().manual_seed(0))
+    across, others = torch.zeros(3), [a for a in range(3) if a != axis]
+    across[axis] = 1
+    torch.testing.assert_close(draw.matrices[:, axis].abs(), across.expand(50, 3))  # a mirror at most
+    torch.testing.assert_close(draw.matrices[:, :, axis].abs(), across.expand(50, 3))
+    assert (draw.lattice[:, axis] == 0).all() and (draw.lattice[:, others] != 0).any()
+    plane = draw.matrices[:, others][:, :, others]
+    zooms = torch.linalg.det(plane).abs().sqrt()
+    assert zooms.min() < 0.7 and zooms.max() > 1.5
+    turns = plane / zooms[:, None, None]
+    torch.testing.assert_close(turns @ turns.mT, torch.eye(2).expand(50, 2, 2), atol=1e-5, rtol=1e-5)
+    assert (plane[:, 0, 1].abs() > 0.05).any()

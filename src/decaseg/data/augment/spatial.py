@@ -18,7 +18,8 @@ class Spatial:
     """What may be drawn. Angles in degrees; `scale` is a range of zoom factors; axes are array axes (0, 1, 2).
 
     `elastic_strength` runs from 0 to 1, where 1 is the most that can never fold; `elastic_cells` lattice steps span
-    an axis of the patch.
+    an axis of the patch. `flat_axis`: where slices are thick, the axis across them; nothing then turns, zooms or bends
+    out of a slice (nnU-Net's dummy 2D augmentation).
     """
 
     rotation_deg: float = 30.0
@@ -30,6 +31,7 @@ class Spatial:
     elastic_share: float = 0.0
     elastic_strength: float = 1.0
     elastic_cells: int = 3
+    flat_axis: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.elastic_strength <= 1:
@@ -64,23 +66,29 @@ def draw_spatial(what: Spatial, batch: int, generator: torch.Generator) -> Spati
 
     angles = uniform(-what.rotation_deg, what.rotation_deg, batch, 3) * (math.pi / 180)
     rotated = (uniform(0, 1, batch) < what.rotation_share).float()
+    about = [what.flat_axis in (None, axis) for axis in range(3)]  # axes that may be turned about
     for axis in range(3):
-        matrices = matrices @ _rotation(angles[:, axis] * rotated, axis)
+        matrices = matrices @ _rotation(angles[:, axis] * rotated * about[axis], axis)
     scaled = uniform(0, 1, batch) < what.scale_share
     factors = torch.where(scaled, uniform(*what.scale, batch), torch.ones(batch))
-    matrices = matrices / factors[:, None, None]
+    if what.flat_axis is None:
+        matrices = matrices / factors[:, None, None]
+    else:  # about the flat axis only, so rows and columns of the others are scaled alike
+        others = [axis for axis in range(3) if axis != what.flat_axis]
+        matrices[:, others] = matrices[:, others] / factors[:, None, None]
     for axis in range(3):
         flip = (uniform(0, 1, batch) < 0.5) & (axis in what.mirror_axes)
         matrices[:, :, axis] *= torch.where(flip, -1.0, 1.0)[:, None]
     if what.right_angles:
         for axis in range(3):
             turns = torch.randint(0, 4, (batch,), generator=generator)
-            matrices = matrices @ _rotation(turns * (math.pi / 2), axis).round()
+            matrices = matrices @ _rotation(turns * about[axis] * (math.pi / 2), axis).round()
     if not what.elastic_share:
         return SpatialDraw(matrices)
-    return SpatialDraw(
-        matrices, draw_elastic(what.elastic_share, what.elastic_strength, what.elastic_cells, batch, generator)
-    )
+    lattice = draw_elastic(what.elastic_share, what.elastic_strength, what.elastic_cells, batch, generator)
+    if what.flat_axis is not None:
+        lattice[:, what.flat_axis] = 0
+    return SpatialDraw(matrices, lattice)
 
 
 def apply_spatial(draw: SpatialDraw, image: Tensor, label: Tensor, patch: Int3) -> tuple[Tensor, Tensor]:
