@@ -9,6 +9,7 @@ as one process of two threads; decaseg as one process of two threads. The varian
 own that stay alive and are warm. Handing a sample in (a copy, since both change it in place) is not timed.
 
 `--each` times one change after the other, each drawn for every sample, instead of the whole pipeline.
+`--processor-time` counts seconds of processor time, one thread each: what is left to measure on a crowded machine.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ VARIANTS = {
     "batchgeneratorsv2, 2 threads": ("nnunet", 1, 2),
     "batchgeneratorsv2, 2 processes, labels by nearest neighbour": ("nnunet nearest", 2, 1),
     "decaseg, 2 threads": ("decaseg", 1, 2),
+    "batchgeneratorsv2, 1 thread": ("nnunet", 1, 1),
+    "decaseg, 1 thread": ("decaseg", 1, 1),
 }
 CHANGES = ("rotation and scaling", "crop and mirror", "noise", "blur", "brightness", "contrast", "low resolution",
            "inverted gamma", "gamma")  # fmt: skip
@@ -119,8 +122,9 @@ def decaseg_pipeline(change: str | None) -> Step:
     return step
 
 
-def work(library: str, threads: int, orders: Connection) -> None:
+def work(library: str, threads: int, orders: Connection, processor_time: bool) -> None:
     """A process that waits for (change, first number, samples) and answers with the seconds they took."""
+    clock = time.process_time if processor_time else time.perf_counter
     import torch
 
     if library == "decaseg":
@@ -143,21 +147,21 @@ def work(library: str, threads: int, orders: Connection) -> None:
         image, label = (t.clone() for t in cut[shape])
         for number in range(first, first + count):
             image.copy_(cut[shape][0])
-            started = time.perf_counter()
+            started = clock()
             pipelines[change](number, image, label)
-            spent += time.perf_counter() - started
+            spent += clock() - started
         orders.send(spent)
 
 
 class Crew:
     """The processes of one variant."""
 
-    def __init__(self, library: str, processes: int, threads: int):
+    def __init__(self, library: str, processes: int, threads: int, processor_time: bool):
         self.pipes = []
         context = multiprocessing.get_context("spawn")
         for _ in range(processes):
             ours, theirs = context.Pipe()
-            context.Process(target=work, args=(library, threads, theirs), daemon=True).start()
+            context.Process(target=work, args=(library, threads, theirs, processor_time), daemon=True).start()
             self.pipes.append(ours)
 
     def samples_a_second(self, change: str | None, first: int, samples: int) -> float:
@@ -185,11 +189,12 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=48, help="a variant and round (default 48)")
     parser.add_argument("--each", action="store_true", help="one change after the other")
     parser.add_argument("--change", choices=CHANGES, action="append", help="with --each: only this one")
-    parser.add_argument("--variants", nargs="+", type=int, default=range(len(VARIANTS)), metavar="N",
+    parser.add_argument("--variants", nargs="+", type=int, metavar="N",
                         help="which of: " + "; ".join(f"{i} {name}" for i, name in enumerate(VARIANTS)))  # fmt: skip
+    parser.add_argument("--processor-time", action="store_true", help="of one thread each (variants 4 and 5)")
     args = parser.parse_args()
-    names = [list(VARIANTS)[i] for i in args.variants]
-    crews = {name: Crew(*VARIANTS[name]) for name in names}
+    names = [list(VARIANTS)[i] for i in args.variants or ((4, 5) if args.processor_time else range(4))]
+    crews = {name: Crew(*VARIANTS[name], args.processor_time) for name in names}
     import torch
 
     print(f"{platform.machine()}, torch {torch.__version__}, {args.rounds} rounds of {args.samples} samples")
@@ -200,7 +205,10 @@ def main() -> None:
         for name in names:
             times = [a / b for a, b in zip(rates[name], rates[names[0]], strict=True)]
             print(f"| {change or 'all'} | {name} | {spread(rates[name])} | {spread(times)} |", flush=True)
-        print(json.dumps({"change": change, **rates}))
+        print(json.dumps({"change": change, **rates}), flush=True)
+    for crew in crews.values():
+        for pipe in crew.pipes:
+            pipe.send(None)
 
 
 def spread(values: list[float]) -> str:
