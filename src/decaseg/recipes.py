@@ -108,6 +108,7 @@ class Recipe(Choices):
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
+    checkpoint_minutes: float | None = None
     deterministic: bool = False
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -54,6 +55,34 @@ def load_checkpoint(path: Path, previous: Path, tell: Callable[[str], None] = la
             tell(f"{path}: is not there; going on from the checkpoint before it, of step {state.get('step')}")
         return state
     raise ValueError(f"{path}: no checkpoint to resume from, {problem}; train without --resume into a new --out")
+
+
+class Saver:
+    """Saves a training's state again and again. A disk that is full does not end the training: it is told, and tried
+    again the next time; `error` says whether the last save failed, `step` which one lies on the disk."""
+
+    def __init__(self, path: Path, previous: Path, log: Callable[..., None]) -> None:
+        self.path, self.previous, self.log = path, previous, log
+        self.step: int | None = None
+        self.error: OSError | None = None
+
+    def __call__(self, step: int, elapsed_s: float, state: Mapping[str, Any]) -> None:
+        started = time.perf_counter()
+        try:
+            save_checkpoint(self.path, self.previous, state)
+        except OSError as error:
+            self.error = error
+            self.log("checkpoint_failed", step=step, elapsed_s=elapsed_s, kept=self.step, error=str(error))
+        else:
+            self.step, self.error = step, None
+            self.log("checkpoint", step=step, elapsed_s=elapsed_s, save_s=time.perf_counter() - started)
+
+    def insist(self, step: int) -> None:
+        """OSError where the last save failed: for a training that ends here and relies on it."""
+        if self.error is not None:
+            there = "there is none" if self.step is None else f"the one there is of step {self.step}"
+            what = f"{self.error.strerror}: the checkpoint of step {step} could not be written, {there}"
+            raise OSError(self.error.errno, what, str(self.path)) from self.error
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ from decaseg.training.optimise import Average, Patience, Plateau
 
 Augment = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 Validate = Callable[[nn.Module], Mapping[str, float]]
+CHECKPOINT_EVERY_S = 120.0
+CHECKPOINT_SHARE = 0.01  # of the time, at most, goes into checkpoints, unless their interval is given
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Settings:
-    """Plain numbers of the loop; `schedule` gives the share of `lr` at a progress from 0 to 1."""
+    """Plain numbers of the loop; `schedule` gives the share of `lr` at a progress from 0 to 1.
+
+    `checkpoint_every_s` None: as often as costs little.
+    """
 
     lr: float
     schedule: Callable[[float], float]
@@ -55,9 +60,20 @@ class Settings:
     precision: str
     clip_norm: float | None
     keep: str
-    checkpoint_every_s: float
+    checkpoint_every_s: float | None
     validation_share: float
     validate_every_epoch: bool
+
+
+@dataclass
+class Meter:
+    """Sums over the steps since the last log line; `spent_s` is the time of those steps, `wait_s` of it for data."""
+
+    loss: float = 0.0
+    steps: int = 0
+    samples: int = 0
+    wait_s: float = 0.0
+    spent_s: float = 0.0
 
 
 @dataclass
@@ -75,6 +91,7 @@ class State:
     best: dict[str, Tensor] | None = None
     validation_s: float = 0.0
     since_validation_s: float = 0.0
+    meter: Meter = field(default_factory=Meter)
 
     def to_save(self) -> dict[str, Any]:
         return {
@@ -91,10 +108,12 @@ class State:
             "best": self.best,
             "validation_s": self.validation_s,
             "since_validation_s": self.since_validation_s,
+            "meter": asdict(self.meter),
+            "random": random_states(),
         }
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Takes over what `to_save` gave; tensors are copied into place."""
+        """Takes over what `to_save` gave; tensors are copied into place, torch's generators go on from there."""
         self.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
         if self.average is not None and saved["average"] is not None:
@@ -107,23 +126,14 @@ class State:
             self.patience.load(saved["patience"])
         for name in ("step", "elapsed_s", "best_dice", "best", "validation_s", "since_validation_s"):
             setattr(self, name, saved[name])
+        self.meter = Meter(**saved.get("meter", {}))
+        set_random_states(saved.get("random", {}))
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to use if training ended here: the best, else the average, else the last."""
         if self.best is not None:
             return self.best
         return self.average.values if self.average is not None else self.model.state_dict()
-
-
-@dataclass
-class _Meter:
-    """Sums over the steps since the last log line."""
-
-    loss: float = 0.0
-    steps: int = 0
-    samples: int = 0
-    wait_s: float = 0.0
-    started: float = field(default_factory=time.perf_counter)
 
 
 def fit(
@@ -141,8 +151,8 @@ def fit(
     `truth_of` turns label maps (B, X, Y, Z) uint8 into what the loss wants. Raises FloatingPointError when the loss
     is no longer finite: the checkpoint of before stays.
     """
-    meter, before_s, started = _Meter(), state.elapsed_s, time.perf_counter()
-    saved_at = started
+    before_s, started = state.elapsed_s, time.perf_counter()
+    saved_at, save_s = started, 0.0
     budget, ranks = settings.budget, hooks.ranks
     state.model.train()
     while (progress := budget.progress(state.step, state.elapsed_s)) < 1 and not _out_of_patience(state):
@@ -150,9 +160,9 @@ def fit(
         for group in state.optimiser.param_groups:
             group["lr"] = rate
 
-        waited = time.perf_counter()
+        began = time.perf_counter()
         batch = next(batches)
-        meter.wait_s += time.perf_counter() - waited
+        waited_s = time.perf_counter() - began
         image = torch.from_numpy(batch.image).to(device, non_blocking=True)
         label = torch.from_numpy(batch.label).to(device, non_blocking=True)
         image, label = augment(batch.step, image, label)
@@ -167,23 +177,24 @@ def fit(
         if state.average is not None:
             state.average.update(state.model)
         state.elapsed_s = ranks.of_first(before_s + time.perf_counter() - started)
-        meter.loss, meter.steps, meter.samples = meter.loss + loss, meter.steps + 1, meter.samples + len(batch.cases)
-        hooks.on_step(state.step, loss, budget.progress(state.step, state.elapsed_s), meter.wait_s)
+        _count(state.meter, loss, len(batch.cases), waited_s, time.perf_counter() - began)
+        hooks.on_step(state.step, loss, budget.progress(state.step, state.elapsed_s), state.meter.wait_s)
 
         if state.step % budget.steps_per_epoch == 0:
-            _log_epoch(hooks.log, state, meter, rate, budget)
-            meter = _Meter()
+            _log_epoch(hooks.log, state, rate, budget)
             if _time_to_validate(state, settings):
                 _validate(state, settings, hooks, budget)
                 state.elapsed_s = ranks.of_first(before_s + time.perf_counter() - started)
         stopping = ranks.any(hooks.stopping())
-        if stopping or time.perf_counter() - saved_at > settings.checkpoint_every_s:
+        if stopping or _time_to_save(settings, time.perf_counter() - saved_at, save_s):
+            saving = time.perf_counter()
             hooks.save(state)
             saved_at = time.perf_counter()
+            save_s = saved_at - saving
         if stopping:
             return False
-    if meter.steps:
-        _log_epoch(hooks.log, state, meter, rate, budget)
+    if state.meter.steps:
+        _log_epoch(hooks.log, state, rate, budget)
     hooks.save(state)
     return True
 
@@ -222,8 +233,18 @@ def _step(
     return float(loss.detach())
 
 
-def _log_epoch(log: EventLog, state: State, meter: _Meter, rate: float, budget: Budget) -> None:
-    spent = max(time.perf_counter() - meter.started, 1e-9)
+def _count(meter: Meter, loss: float, samples: int, waited_s: float, spent_s: float) -> None:
+    meter.loss += loss
+    meter.steps += 1
+    meter.samples += samples
+    meter.wait_s += waited_s
+    meter.spent_s += spent_s
+
+
+def _log_epoch(log: EventLog, state: State, rate: float, budget: Budget) -> None:
+    """Logs the means of the steps since the last line, and begins to count anew."""
+    meter, state.meter = state.meter, Meter()
+    spent_s = max(meter.spent_s, 1e-9)
     log(
         "epoch",
         epoch=-(-state.step // budget.steps_per_epoch),
@@ -231,9 +252,29 @@ def _log_epoch(log: EventLog, state: State, meter: _Meter, rate: float, budget: 
         elapsed_s=state.elapsed_s,
         train_loss=meter.loss / meter.steps,
         lr=rate,
-        samples_per_s=meter.samples / spent,
-        wait_share=meter.wait_s / spent,
+        samples_per_s=meter.samples / spent_s,
+        wait_share=meter.wait_s / spent_s,
     )
+
+
+def _time_to_save(settings: Settings, since_s: float, save_s: float) -> bool:
+    """As often as asked; else every two minutes, or rarer where `save_s`, the last one's time, is much."""
+    if settings.checkpoint_every_s is not None:
+        return since_s >= settings.checkpoint_every_s
+    return since_s >= max(CHECKPOINT_EVERY_S, save_s / CHECKPOINT_SHARE)
+
+
+def random_states() -> dict[str, Any]:
+    """torch's global generators, which dropout draws from; batches and augmentation need none."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Takes over what `random_states` gave, as far as this machine has the devices."""
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
+    if torch.cuda.is_available() and len(states.get("cuda", ())) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
 
 
 def _out_of_patience(state: State) -> bool:

@@ -24,7 +24,7 @@ from decaseg.nets.unet import build
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe
 from decaseg.storage.rundir import RunDir
-from decaseg.training.checkpoint import save_checkpoint
+from decaseg.training.checkpoint import Saver
 from decaseg.training.distributed import Ranks
 from decaseg.training.events import EventLog
 from decaseg.training.loop import Budget, Hooks, Settings, State, fit
@@ -32,8 +32,6 @@ from decaseg.training.monitor import TensorBoard, TrainingLine
 from decaseg.training.optimise import SCHEDULES, Average, Patience, Plateau, make_optimiser
 from decaseg.training.targets import truth_for_loss
 from decaseg.training.validate import make_validation
-
-CHECKPOINT_EVERY_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -125,21 +123,16 @@ def fit_run(
         precision=run.precision,
         clip_norm=recipe.clip_norm,
         keep=recipe.keep,
-        checkpoint_every_s=CHECKPOINT_EVERY_S,
+        checkpoint_every_s=None if recipe.checkpoint_minutes is None else 60 * recipe.checkpoint_minutes,
         validation_share=recipe.validation_share,
         validate_every_epoch=recipe.deterministic,
     )
-
-    def save(now: State) -> None:
-        if not ranks.first:
-            return
-        save_checkpoint(folder.checkpoint, folder.previous_checkpoint, now.to_save())
-        watch.log("checkpoint", step=now.step, elapsed_s=now.elapsed_s)
 
     def show(case: str, drawn: NDArray[np.uint8]) -> None:
         if watch.board is not None:
             watch.board.show(state.step, case, drawn)
 
+    saver = Saver(folder.checkpoint, folder.previous_checkpoint, watch.log)
     validate = None
     if cases.validation:
         validate = make_validation(cases.validation, plan.target, plan.patch, device, run.precision, slide, ranks, show)
@@ -147,7 +140,7 @@ def fit_run(
         log=watch.log,
         on_step=watch.line.on_step,
         validate=validate,
-        save=save,
+        save=lambda now: saver(now.step, now.elapsed_s, now.to_save()) if ranks.first else None,
         stopping=stopping,
         ranks=ranks,
     )
@@ -155,9 +148,12 @@ def fit_run(
     loss = make_loss(recipe.loss, numbers, ranks.whole(plan.batch_size))
     batches = read_ahead(sampler, state.step)
     try:
-        return fit(state, batches, truth_for_loss(plan.target, device), augment, loss, settings, device, hooks)
+        done = fit(state, batches, truth_for_loss(plan.target, device), augment, loss, settings, device, hooks)
     finally:
         batches.close()
+    if not done:
+        ranks.lead(lambda: saver.insist(state.step))
+    return done
 
 
 def _augmentation(plan: Plan, recipe: Recipe, rows: slice) -> Augmentation:

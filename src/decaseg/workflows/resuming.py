@@ -11,7 +11,7 @@ from decaseg.storage.decathlon import Dataset
 from decaseg.storage.files import read_json
 from decaseg.storage.rundir import RunDir
 
-CHANGEABLE = {"minutes", "epochs", "lr", "patience", "min_delta", "device", "precision", "threads"}
+CHANGEABLE = {"minutes", "epochs", "lr", "patience", "min_delta", "device", "precision", "threads", "checkpoint_minutes"}
 
 
 def read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Plan, Split]:
