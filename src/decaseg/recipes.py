@@ -47,6 +47,7 @@ RULES: dict[str, Rule] = {
     "min_delta": FROM_0,
     "seed": FROM_0,
     "threads": FROM_1,
+    "checkpoint_minutes": FROM_0,
 }
 OPTIONS = {"lr", "epochs", "minutes", "val_fraction", "fold", "patience", "seed", "threads"}  # with a name of their own
 

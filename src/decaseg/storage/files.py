@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp(\..*)?")  # the names that `replacing` gives
 
 
 @contextmanager
@@ -37,6 +40,14 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Removes what `replacing` left in `folder` when it was killed; nobody else may be writing there."""
+    for path in folder.glob(".*.tmp*"):
+        if path.is_file() and TEMPORARY.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

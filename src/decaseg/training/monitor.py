@@ -47,6 +47,9 @@ class TrainingLine:
             self._print(
                 f"  validation after {event['elapsed_s'] / 60:.1f} min: mean Dice {event['mean_dice']:.3f} ({parts})"
             )
+        elif event["event"] == "checkpoint_failed":
+            kept = "there is none yet" if event["kept"] is None else f"the one of step {event['kept']} stays"
+            self._print(f"no checkpoint of step {event['step']} ({event['error']}); {kept}; training goes on")
         elif event["event"] == "epoch":
             pace = f"{event['samples_per_s']:.1f} samples/s  waiting for data {event['wait_share']:.0%}"
             self._pace = f"  {pace}"
@@ -114,11 +117,21 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return
-        self._writer = SummaryWriter(str(folder))
+        try:
+            self._writer = SummaryWriter(str(folder))
+        except OSError as error:
+            print(f"no TensorBoard events ({error})", file=sys.stderr)
 
     def __call__(self, event: dict[str, Any]) -> None:
         if self._writer is None:
             return
+        try:
+            self._write(event)
+        except OSError as error:  # a full disk, told by the writer's thread, which is dead then: log.jsonl has it all
+            self._writer = None
+            print(f"no more TensorBoard events ({error}); training goes on", file=sys.stderr)
+
+    def _write(self, event: dict[str, Any]) -> None:
         if event["event"] == "epoch":
             for name in ("train_loss", "lr", "samples_per_s", "wait_share"):
                 if event[name] is not None:

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 
 from decaseg.data.splits import Split
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe, named
 from decaseg.storage.decathlon import Dataset
-from decaseg.storage.files import read_json
+from decaseg.storage.files import read_json, sweep_temporaries
+from decaseg.storage.lock import held
 from decaseg.storage.rundir import RunDir
 
 CHANGEABLE = {"minutes", "epochs", "lr", "patience", "min_delta", "device", "precision", "threads", "checkpoint_minutes"}
+
+
+@contextmanager
+def owned(folder: RunDir) -> Iterator[None]:
+    """The RUN belongs to this process until the end of the `with`; files that killed ones left half written go.
+
+    ValueError where another process trains in it: their checkpoints would overwrite each other.
+    """
+    folder.lock.touch()
+    try:
+        stack = ExitStack()
+        stack.enter_context(held(folder.lock))
+    except BlockingIOError:
+        raise ValueError(
+            f"--out {folder.root}: another process is training there; wait for its end, or name another folder"
+        ) from None
+    with stack:
+        for place in (folder.root, folder.checkpoint.parent):
+            sweep_temporaries(place)
+        yield
 
 
 def read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Plan, Split]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,12 @@ from decaseg.training.loop import State
 from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, seen_before
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_watch
 from decaseg.workflows.plan import plan_rows, wishes_of
-from decaseg.workflows.resuming import read_run
+from decaseg.workflows.resuming import owned, read_run
 from decaseg.workflows.vetting import check_choices, check_watched, selection
 
 MEMORY_SHARE = 0.85  # of what is available: others need some, and the estimate is one
 INTERRUPTED = 130
+BY_THE_CLOCK = "--deterministic: a budget in minutes gives other steps each time; for equal weights give --epochs N"
 
 
 def run(
@@ -83,8 +85,13 @@ def _train(
     machine = f"{device.type}, {precision}, {threads} threads{ranks.words}"
     print(f"{machine}; {len(split.train)} cases train, {len(split.val)} validate", file=sys.stderr)
 
-    with stop_requests() as stopping:
+    if recipe.deterministic and recipe.minutes is not None:
+        print(BY_THE_CLOCK, file=sys.stderr)
+
+    with ExitStack() as stack, stop_requests() as stopping:
+        ranks.lead(lambda: stack.enter_context(owned(folder)))
         with progress("preparing cases", lines=True) as advance:
+            advance = _unless(stopping, advance)
             cases = _prepare(ranks, data, split, plan, recipe, Cache(cache or folder.cache), advance)
         spent_s = ranks.of_first(time.perf_counter() - started)
         budget = budget_of(recipe, plan, len(cases.training), spent_s)
@@ -201,7 +208,18 @@ def _saved_state(folder: RunDir) -> dict[str, Any] | None:
     """The checkpoint; None where a training was killed before its first one."""
     if not folder.checkpoint.exists() and not folder.previous_checkpoint.exists():
         return None
-    return load_checkpoint(folder.checkpoint, folder.previous_checkpoint)
+    return load_checkpoint(folder.checkpoint, folder.previous_checkpoint, lambda line: print(line, file=sys.stderr))
+
+
+def _unless(stopping: Callable[[], bool], advance: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """`advance`, or KeyboardInterrupt once somebody has asked to stop: cases done so far are in the cache."""
+
+    def told(done: int, total: int) -> None:
+        advance(done, total)
+        if stopping():
+            raise KeyboardInterrupt
+
+    return told
 
 
 def _prepare(
