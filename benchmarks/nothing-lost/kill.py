@@ -3,7 +3,7 @@
     python benchmarks/nothing-lost/kill.py DATASET --kills 20
 
 Both trainings are the real command line in processes of their own, with dropout on. The random moments lie anywhere
-between a process's start and the end it would come to: in importing, preparing cases, steps, validations and saves.
+from a process's start on: in importing, preparing cases, steps, validations and saves.
 Exit code 0: weights, optimiser, average, step and the log's means are equal to the last bit.
 """
 
@@ -43,14 +43,14 @@ def start(data: Path, run: Path, options: list[str], resume: bool) -> subprocess
         return subprocess.Popen([*words, *(["--resume"] if resume else [])], stdout=said, stderr=said)
 
 
-def train(data: Path, run: Path, options: list[str], kills: int, seed: int, typical_s: float) -> list[int]:
+def train(data: Path, run: Path, options: list[str], kills: int, seed: int, latest_s: float) -> list[int]:
     """Trains to the end through `kills` kills; returns the step each process went on from (-1: new)."""
     draw, begun = random.Random(seed), []
     for kill in range(kills + 1):
         resume = (run / "plan.json").is_file()
         process = start(data, run, options, resume)
         try:
-            process.wait(draw.uniform(0.05, typical_s) if kill < kills else None)
+            process.wait(draw.uniform(0.05, latest_s) if kill < kills else None)
             if process.returncode:
                 raise SystemExit(f"a training failed:\n{Path(f'{run}.txt').read_text()[-3000:]}")
             done = "ended before it was killed"
@@ -121,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-deterministic", action="store_true", help="compare the samples only")
     parser.add_argument("--keep", type=Path, help="folder for the two RUNs; default: a temporary one")
@@ -128,13 +129,18 @@ def main() -> None:
     told = parser.parse_args()
     folder = told.keep or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
-    options = ["--recipe", "quick", "--epochs", "6", "--set", "steps_per_epoch=7", "dropout=0.1", "base_filters=4",
+    options = ["--recipe", "quick",
+               "--epochs", str(told.epochs), "--set", "steps_per_epoch=7", "dropout=0.1", "base_filters=4",
                "checkpoint_minutes=0.005", "validation_cases=1", *told.train]  # fmt: skip
     options += [] if told.no_deterministic else ["--deterministic"]
     began = time.perf_counter()
+    began_at = time.time()
     train(told.dataset, folder / "whole", options, 0, 0, 0.0)
     alone_s = time.perf_counter() - began
-    begun = train(told.dataset, folder / "killed", options, told.kills, told.seed, alone_s)
+    preparing_s = events(folder / "whole")[0]["time"] - began_at
+    # Moments from the start of a process on, such that the last kill comes before the end, or nearly so.
+    latest_s = preparing_s + (alone_s - preparing_s) / max(1, told.kills)
+    begun = train(told.dataset, folder / "killed", options, told.kills, told.seed, latest_s)
     wrong = compare(folder / "whole", folder / "killed", not told.no_deterministic)
     kills = len(begun) - 1
     equal = "samples" if told.no_deterministic else "bits"

@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from decaseg.nets.spec import NetworkSpec
 from decaseg.nets.unet import build
 from decaseg.training.checkpoint import load_checkpoint, save_checkpoint
 from decaseg.training.events import EventLog
-from decaseg.training.loop import Budget, Hooks, Settings, State, fit
+from decaseg.training.loop import Budget, Hooks, Settings, State, _time_to_save, fit
 from decaseg.training.optimise import Average, Patience, Plateau, make_optimiser, one_cycle
 from decaseg.training.targets import truth_for_loss
 from tests.synthetic import blobs
@@ -122,3 +123,34 @@ def test_patience_ends_the_training_and_the_end_survives_resuming(tmp_path):
     again.patience = Patience(1, 0.0)
     again.load(load_checkpoint(tmp_path / "last.pt", tmp_path / "previous.pt"))
     assert train(again, tmp_path, steps=60, epochs=6)[0] and again.step == 20
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "save_s", "due_after_s"), [(None, 0.1, 120), (None, 5.0, 500), (3.0, 5.0, 3), (0.0, 1.0, 0)]
+)
+def test_checkpoints_come_as_often_as_asked_or_cost_at_most_a_hundredth(asked_s, save_s, due_after_s):
+    settings = Settings(0.01, one_cycle, Budget(1, 1), "fp32", None, "last", asked_s, 0.1, True)
+    assert _time_to_save(settings, due_after_s, save_s)
+    assert due_after_s == 0 or not _time_to_save(settings, due_after_s - 0.1, save_s)
+
+
+def test_the_share_of_time_that_waits_for_data_is_told(tmp_path, monkeypatch):
+    real = PatchSampler.batch
+    monkeypatch.setattr(PatchSampler, "batch", lambda self, step: (time.sleep(0.2), real(self, step))[1])
+    _, events = train(new_state(), tmp_path, steps=10)
+    epochs = [e for e in events if e["event"] == "epoch"]
+    for epoch in epochs:  # a batch takes 0.2 s to come, so two a step: the time is told once and is most of it
+        assert 0.3 < epoch["wait_share"] < 1 and 2 / epoch["samples_per_s"] > 0.15
+    monkeypatch.setattr(PatchSampler, "batch", real)
+    _, events = train(new_state(), tmp_path / "fast", steps=10)
+    assert events[0]["wait_share"] < epochs[0]["wait_share"] / 2
+
+
+def test_the_means_of_an_epoch_survive_a_stop_inside_it(tmp_path):
+    _, whole = train(new_state(), tmp_path / "whole")
+    first, second = new_state(), new_state()
+    train(first, tmp_path / "parts", stop_at=7)
+    second.load(load_checkpoint(tmp_path / "parts" / "last.pt", tmp_path / "parts" / "previous.pt"))
+    _, parts = train(second, tmp_path / "parts")
+    told = [[(e["step"], e["train_loss"]) for e in events if e["event"] == "epoch"] for events in (whole, parts)]
+    assert told[0] == told[1] and len(told[0]) == 2

@@ -31,6 +31,8 @@ def test_killed_and_resumed_equals_left_alone_to_the_last_bit(data, tmp_path):
         str(data),
         "--kills",
         "2",
+        "--epochs",
+        "6",
         "--keep",
         str(tmp_path),
         "--train",
