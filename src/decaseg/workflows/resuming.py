@@ -14,7 +14,17 @@ from decaseg.storage.files import read_json, sweep_temporaries
 from decaseg.storage.lock import held
 from decaseg.storage.rundir import RunDir
 
-CHANGEABLE = {"minutes", "epochs", "lr", "patience", "min_delta", "device", "precision", "threads", "checkpoint_minutes"}
+CHANGEABLE = {
+    "minutes",
+    "epochs",
+    "lr",
+    "patience",
+    "min_delta",
+    "device",
+    "precision",
+    "threads",
+    "checkpoint_minutes",
+}
 
 
 @contextmanager
