@@ -72,6 +72,16 @@ def _keep_freed_memory() -> None:
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
+def return_freed_memory() -> None:
+    """Tells glibc to give every freed block of 4 MiB or more back to the kernel at once.
+
+    For training with little memory: kept blocks of many sizes leave gaps, which took as much again as what was in
+    use (see benchmarks/memory/). Elsewhere than on glibc this does nothing.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
+
+
 def available_cores() -> int:
     """Physical cores this process may run on, as far as the system tells."""
     import os

@@ -54,7 +54,7 @@ class _SampleWise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float | None) -> Tensor:
         out = torch.empty_like(x)
-        mean = torch.empty(x.shape[:2], dtype=torch.float32)
+        mean = torch.empty(x.shape[:2], dtype=weight.dtype)
         inverse_std = torch.empty_like(mean)
         for n in range(len(x)):
             row = slice(n, n + 1)

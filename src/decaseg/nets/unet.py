@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from decaseg.geometry import Int3
+from decaseg.nets import frugal
 from decaseg.nets.norm import InstanceNorm, normalise_and_activate
 from decaseg.nets.residual import ResidualBlock, residual_level
 from decaseg.nets.spec import NetworkSpec
@@ -56,8 +57,11 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """Maps (B, in_channels, X, Y, Z) to logits (B, out_channels, X, Y, Z); each axis a multiple of `spec.reduction`.
 
-    In training with deep supervision it returns a list: full resolution first, then coarser levels.
+    In training with deep supervision it returns a list: full resolution first, then coarser levels. `saving` names
+    how it trains with less memory (see `savings`).
     """
+
+    saving = "none"
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -91,6 +95,8 @@ class UNet(nn.Module):
                 module.start_as_shortcut()
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        if self.training and self.saving != "none":
+            return frugal.run(self, x, self.saving)
         skips = []
         for pool, block in zip(self.pools, self.encoder, strict=True):
             x = block(pool(x))

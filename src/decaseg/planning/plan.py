@@ -14,6 +14,7 @@ from decaseg.data.targets import Target, make_target
 from decaseg.geometry import Float3, Int3, float3, int3
 from decaseg.nets.spec import NetworkSpec, style_of
 from decaseg.planning.fingerprint import Fingerprint, directed_axes
+from decaseg.planning.memory import memory_gib
 from decaseg.planning.topology import VALUES_PER_VOXEL, Topology, plan_topology, round_up, shrink_to_fit
 from decaseg.planning.wishes import Wishes
 
@@ -22,9 +23,9 @@ MIN_KEPT_SHARE = 0.75  # nnU-Net: when cropping to nonzero removes a quarter, st
 MAX_FLATNESS = 3
 MIN_BATCH = 2
 MAX_BATCH_SHARE = 0.05  # nnU-Net: one batch shows at most 5 % of the data set's voxels
-# What training keeps, fp32: measured 100 to 126 bytes a voxel and base filter for `original` and `default` on patches
-# of 64^3 and 96^3, batch 1 and 2 (small patches have the larger figure); plus the libraries themselves.
-ACTIVATION_BYTES = 115.0
+# What training without saving keeps, fp32: about 120 bytes a voxel and base filter for two patches, and half a GiB for
+# the libraries. Only chooses a size for `--memory`; what is then promised is `memory.memory_gib`.
+ACTIVATION_BYTES = 120.0
 LIBRARIES_GIB = 0.5
 
 
@@ -42,16 +43,11 @@ class Plan:
     mirror_axes: tuple[int, ...]
     median_shape: Int3
     data_sha256: str
+    saving: str = "none"  # how training saves memory, see nets/savings.py
 
-    @property
-    def memory_gib(self) -> float:
-        """About what training needs at its peak, in fp32."""
-        return LIBRARIES_GIB + self.batch_size * self.sample_gib
-
-    @property
-    def sample_gib(self) -> float:
-        """What each patch of a batch adds to that."""
-        return float(np.prod(self.patch)) * self.network.filters[0] * ACTIVATION_BYTES / 2**30
+    def memory_gib(self, precision: str = "fp32", processes: int = 1) -> float:
+        """What training needs at its peak, each of `processes` that share its batches."""
+        return memory_gib(self.network, self.patch, -(-self.batch_size // processes), self.saving, precision)
 
     @property
     def flat_axis(self) -> int | None:
@@ -76,6 +72,7 @@ class Plan:
             "mirror_axes": list(self.mirror_axes),
             "median_shape": list(self.median_shape),
             "data_sha256": self.data_sha256,
+            "saving": self.saving,
         }
 
     @classmethod
@@ -95,6 +92,7 @@ class Plan:
                 mirror_axes=tuple(int(a) for a in document["mirror_axes"]),
                 median_shape=int3(document["median_shape"]),
                 data_sha256=str(document["data_sha256"]),
+                saving=str(document.get("saving", "none")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             detail = f"lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -215,7 +213,8 @@ def _budget(wishes: Wishes) -> float:
     """Values (see `Topology.values`) that a batch may keep; wider networks get smaller patches for it."""
     values = wishes.voxels_per_batch * 32 * VALUES_PER_VOXEL
     if wishes.memory_gib is not None:
-        values = min(values, wishes.memory_gib * 2**30 / ACTIVATION_BYTES * VALUES_PER_VOXEL)
+        activations_gib = max(wishes.memory_gib - LIBRARIES_GIB, 0.05)
+        values = min(values, activations_gib * 2**30 / ACTIVATION_BYTES * VALUES_PER_VOXEL)
     return values
 
 

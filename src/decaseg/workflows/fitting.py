@@ -64,7 +64,9 @@ def budget_of(recipe: Recipe, plan: Plan, cases: int, spent_s: float) -> Budget:
 def new_state(plan: Plan, recipe: Recipe, device: torch.device, ranks: Ranks) -> State:
     """A network with fresh weights, and what trains it; the same on all ranks."""
     torch.manual_seed(recipe.seed)
-    model: nn.Module = build(plan.network).to(device)
+    network = build(plan.network)
+    network.saving = plan.saving
+    model: nn.Module = network.to(device)
     ranks.same(model)
     if ranks.size > 1:
         share_batch_norms(model, ranks.add)

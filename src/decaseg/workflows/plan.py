@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+from decaseg.nets.savings import SAVINGS
 from decaseg.nets.spec import NetworkSpec
 from decaseg.planning.fingerprint import Fingerprint, take_fingerprint
+from decaseg.planning.memory import least_saving
 from decaseg.planning.plan import Plan, make_plan
 from decaseg.planning.wishes import Choices, Wishes
 from decaseg.recipes import Recipe
@@ -25,6 +27,8 @@ def run(
     with progress("reading cases", lines=True) as advance:
         fingerprint = take_fingerprint(read_dataset(dataset), on_case=advance)
     plan = make_plan(fingerprint, wishes_of(recipe, memory_gib))
+    if memory_gib and (saving := least_saving(plan.network, plan.patch, plan.batch_size, memory_gib, "fp32")):
+        plan = replace(plan, saving=saving)
     if out is not None:
         write_json(out / "fingerprint.json", fingerprint.to_json())
         write_json(out / "plan.json", plan.to_json())
@@ -64,7 +68,7 @@ def fingerprint_rows(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:
     return rows
 
 
-def plan_rows(plan: Plan) -> list[tuple[str, str, str]]:
+def plan_rows(plan: Plan, precision: str = "fp32") -> list[tuple[str, str, str]]:
     """(what, value, why) for people."""
     how, net = plan.preprocessing, plan.network
     axes = ["right-left", "front-back", "up-down"]
@@ -78,13 +82,18 @@ def plan_rows(plan: Plan) -> list[tuple[str, str, str]]:
         ("batch", str(plan.batch_size), "what the voxel budget and 5 % of the data allow; --batch-size"),
         ("network", _network(net), "poolings while an axis has 8 voxels or more"),
         ("mirroring", mirrored, "axes along which no structure has a fixed direction; --set mirror=all or none"),
-        ("memory", f"about {plan.memory_gib:.1f} GiB", "at the peak of training in fp32; --memory sets a limit"),
+        ("memory", _memory(plan, precision), f"at the peak of training in {precision}; --memory sets a limit"),
     ]
 
 
 def _network(net: NetworkSpec) -> str:
     kind = "residual U-Net" if net.residual else "U-Net"
     return f"{kind}, filters {'-'.join(map(str, net.filters))}, {net.norm} norm, {net.downsample} down"
+
+
+def _memory(plan: Plan, precision: str) -> str:
+    saving = "" if plan.saving == "none" else f" (saving: {SAVINGS[plan.saving].words})"
+    return f"about {plan.memory_gib(precision):.1f} GiB{saving}"
 
 
 def _times(values: tuple[int, ...]) -> str:

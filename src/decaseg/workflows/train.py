@@ -14,10 +14,11 @@ import torch
 
 from decaseg.data.cases import prepare_cases
 from decaseg.data.splits import Split, split_by_fold, split_by_fraction
-from decaseg.nets.device import choose_device, choose_precision, set_threads
+from decaseg.nets.device import choose_device, choose_precision, return_freed_memory, set_threads
 from decaseg.planning.check import quick_problems, refuse
 from decaseg.planning.fingerprint import take_fingerprint
-from decaseg.planning.plan import LIBRARIES_GIB, Plan, make_plan
+from decaseg.planning.memory import least_saving, most_patches, refusal
+from decaseg.planning.plan import Plan, make_plan
 from decaseg.recipes import Recipe, named
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_facts
@@ -79,9 +80,11 @@ def _train(
     device = ranks.device(ranks.together(lambda: choose_device(recipe.device)))
     precision = choose_precision(recipe.precision, device)
     threads = set_threads(recipe.threads, ranks.local_size)
+    if plan.saving != "none":
+        return_freed_memory()
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
-    print_facts(f"{plan.dataset}, recipe {recipe.name}", plan_rows(plan), file=sys.stderr)
+    print_facts(f"{plan.dataset}, recipe {recipe.name}", plan_rows(plan, precision), file=sys.stderr)
     machine = f"{device.type}, {precision}, {threads} threads{ranks.words}"
     print(f"{machine}; {len(split.train)} cases train, {len(split.val)} validate", file=sys.stderr)
 
@@ -152,9 +155,8 @@ def _start_run(
     folder.root.mkdir(parents=True, exist_ok=True)
     with progress("reading cases", lines=True) as advance:
         fingerprint = take_fingerprint(data, on_case=advance)
-    plan = _fitted(
-        make_plan(fingerprint, wishes_of(recipe, memory_gib), start.plan if start else None), recipe, memory_gib
-    )
+    wishes = wishes_of(recipe, memory_gib)
+    plan = _fitted(ranks, make_plan(fingerprint, wishes, start.plan if start else None), recipe, memory_gib)
     ranks.rows(plan.batch_size)  # refuses a batch too small to share, before anything is written
     names = [files.case for files in data.training]
     if recipe.fold is not None:
@@ -179,29 +181,28 @@ def _start_run(
     return recipe, plan, split
 
 
-def _fitted(plan: Plan, recipe: Recipe, memory_gib: float | None) -> Plan:
-    """The plan, with fewer patches a step where the recipe's own number does not fit into memory, and says so.
+def _fitted(ranks: Ranks, plan: Plan, recipe: Recipe, memory_gib: float | None) -> Plan:
+    """The plan with the least saving of memory that fits, chosen for each process's share of a batch.
 
-    A number the user asked for is not changed: ValueError tells what it needs and what would fit.
+    Where none does, a batch that nobody asked for gets smaller, which is said; one that was asked for is refused with
+    what would fit.
     """
-    available = available_memory_gib()
-    limit = memory_gib or (
-        available * MEMORY_SHARE if available and choose_device(recipe.device).type == "cpu" else None
-    )
-    if limit is None or plan.memory_gib <= limit:
+    device = choose_device(recipe.device)
+    precision = choose_precision(recipe.precision, device)
+    free = available_memory_gib() if device.type == "cpu" else None
+    limit = memory_gib or (free * MEMORY_SHARE if free else None)
+    if limit is None:
         return plan
-    fits = int((limit - LIBRARIES_GIB) / plan.sample_gib)
-    patch = " x ".join(map(str, plan.patch))
-    need = (
-        f"batches of {plan.batch_size} patches of {patch} need about {plan.memory_gib:.1f} GiB, "
-        f"{limit:.1f} GiB may be used"
-    )
-    if fits < 1:
-        raise ValueError(f"{need}; use a smaller --patch")
-    if recipe.batch_size is not None and recipe.batch_size != named(recipe.name).batch_size:
-        raise ValueError(f"--batch-size {plan.batch_size}: {need}; --batch-size {fits} fits")
-    print(f"{need}: training with batches of {fits}", file=sys.stderr)
-    return replace(plan, batch_size=fits)
+    limit /= ranks.local_size if device.type == "cpu" else 1
+    mine = -(-plan.batch_size // ranks.size)
+    if saving := least_saving(plan.network, plan.patch, mine, limit, precision):
+        return replace(plan, saving=saving)
+    words = refusal(plan, mine, limit, precision)
+    fits = most_patches(plan.network, plan.patch, mine, limit, precision) * ranks.size
+    if not fits or (recipe.batch_size is not None and recipe.batch_size != named(recipe.name).batch_size):
+        raise ValueError(f"--batch-size {plan.batch_size}: {words}")
+    print(f"{words}: training with batches of {fits}", file=sys.stderr)
+    return _fitted(ranks, replace(plan, batch_size=fits), recipe, memory_gib)
 
 
 def _saved_state(folder: RunDir) -> dict[str, Any] | None:
