@@ -2,8 +2,8 @@
 
     python benchmarks/nothing-lost/kill.py DATASET --kills 20
 
-Both trainings are the real command line in processes of their own, with dropout on. The random moments lie anywhere
-from a process's start on: in importing, preparing cases, steps, validations and saves.
+Both trainings are the real command line in processes of their own, with dropout on. Every fourth kill
+falls on a process that starts (importing, preparing cases), the others on one that trains (steps, validations, saves).
 Exit code 0: weights, optimiser, average, step and the log's means are equal to the last bit.
 """
 
@@ -43,14 +43,16 @@ def start(data: Path, run: Path, options: list[str], resume: bool) -> subprocess
         return subprocess.Popen([*words, *(["--resume"] if resume else [])], stdout=said, stderr=said)
 
 
-def train(data: Path, run: Path, options: list[str], kills: int, seed: int, latest_s: float) -> list[int]:
+def train(data: Path, run: Path, options: list[str], kills: int, seed: int, span_s: float) -> list[int]:
     """Trains to the end through `kills` kills; returns the step each process went on from (-1: new)."""
     draw, begun = random.Random(seed), []
     for kill in range(kills + 1):
         resume = (run / "plan.json").is_file()
         process = start(data, run, options, resume)
         try:
-            process.wait(draw.uniform(0.05, latest_s) if kill < kills else None)
+            if kill < kills and kill % 4:
+                wait_until_it_trains(process, run, sum(begins(e) for e in events(run)))
+            process.wait(draw.uniform(0, span_s) if kill < kills else None)
             if process.returncode:
                 raise SystemExit(f"a training failed:\n{Path(f'{run}.txt').read_text()[-3000:]}")
             done = "ended before it was killed"
@@ -58,12 +60,23 @@ def train(data: Path, run: Path, options: list[str], kills: int, seed: int, late
             process.kill()
             process.wait()
             done = "killed"
-        steps = [e["step"] for e in events(run) if e["event"] in ("start", "resume")]
+        steps = [e["step"] for e in events(run) if begins(e)]
         begun.append(steps[-1] if steps else -1)
         print(f"process {kill + 1}: {done}, had gone on from step {begun[-1]}", file=sys.stderr, flush=True)
         if process.returncode == 0:
             break
     return begun
+
+
+def begins(event: dict) -> bool:
+    """Is it what a process logs when its cases are prepared?"""
+    return event["event"] in ("start", "resume")
+
+
+def wait_until_it_trains(process: subprocess.Popen[bytes], run: Path, before: int) -> None:
+    """Returns once the log tells of one beginning more than `before`, or the process is gone."""
+    while process.poll() is None and sum(begins(e) for e in events(run)) <= before:
+        time.sleep(0.005)
 
 
 def events(run: Path) -> list[dict]:
@@ -121,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-deterministic", action="store_true", help="compare the samples only")
     parser.add_argument("--keep", type=Path, help="folder for the two RUNs; default: a temporary one")
@@ -134,13 +147,11 @@ def main() -> None:
                "checkpoint_minutes=0.005", "validation_cases=1", *told.train]  # fmt: skip
     options += [] if told.no_deterministic else ["--deterministic"]
     began = time.perf_counter()
-    began_at = time.time()
     train(told.dataset, folder / "whole", options, 0, 0, 0.0)
     alone_s = time.perf_counter() - began
-    preparing_s = events(folder / "whole")[0]["time"] - began_at
-    # Moments from the start of a process on, such that the last kill comes before the end, or nearly so.
-    latest_s = preparing_s + (alone_s - preparing_s) / max(1, told.kills)
-    begun = train(told.dataset, folder / "killed", options, told.kills, told.seed, latest_s)
+    trained_s = next(e["elapsed_s"] for e in events(folder / "whole") if e["event"] == "end")
+    span_s = 1.8 * trained_s / max(1, told.kills)  # the last kill comes before the end, or nearly so
+    begun = train(told.dataset, folder / "killed", options, told.kills, told.seed, span_s)
     wrong = compare(folder / "whole", folder / "killed", not told.no_deterministic)
     kills = len(begun) - 1
     equal = "samples" if told.no_deterministic else "bits"
