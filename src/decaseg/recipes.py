@@ -77,6 +77,7 @@ class Recipe(Choices):
     elastic_share: float = 0.0
     elastic_strength: float = 1.0
     elastic_cells: int = 3
+    smooth_labels: bool = False
     intensity: bool = True
     intensity_strength: float = 1.0
     # optimisation

@@ -13,6 +13,7 @@ from decaseg.nets import frugal
 from decaseg.nets.norm import InstanceNorm, normalise_and_activate
 from decaseg.nets.residual import ResidualBlock, residual_level
 from decaseg.nets.spec import NetworkSpec
+from decaseg.nets.winograd import Conv3d
 
 NORMS = {
     "instance": lambda channels: InstanceNorm(channels, affine=True),
@@ -38,7 +39,7 @@ class Block(nn.Module):
         layers: list[nn.Module] = []
         for i in range(spec.convs):
             layers += [
-                nn.Conv3d(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else 1, _padding(kernel)),
+                Conv3d(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else 1, _padding(kernel)),
                 NORMS[spec.norm](outputs),
                 NONLINEARITIES[spec.nonlinearity](),
             ]

@@ -169,6 +169,7 @@ def _augmentation(plan: Plan, recipe: Recipe, rows: slice) -> Augmentation:
         elastic_share=recipe.elastic_share,
         elastic_strength=recipe.elastic_strength,
         elastic_cells=recipe.elastic_cells,
+        smooth_labels=recipe.smooth_labels,
         flat_axis=plan.flat_axis,
     )
     intensity = Intensity().times(recipe.intensity_strength) if recipe.intensity else None

@@ -40,7 +40,7 @@ class Augmentation:
         batch = self.batch_size or len(image)
         spatial = self.spatial or Spatial(0, 0, (1, 1), 0, ())
         where = _rows_of(draw_spatial(spatial, batch, generator), self.rows)
-        image, label = apply_spatial(where, image, label, self.patch)
+        image, label = apply_spatial(where, image, label, self.patch, spatial.smooth_labels)
         if self.intensity:
             how = _rows_of(draw_intensity(self.intensity, batch, image.shape[1], generator), self.rows)
             image = apply_intensity(how, image)

@@ -91,6 +91,24 @@ def look_up_nearest(label: Tensor, where: Places, out: Tensor) -> None:
     out.copy_(value.view(out.shape))
 
 
+def look_up_smooth(label: Tensor, where: Places, out: Tensor) -> None:
+    """The label that holds most of each place when every label's mask is interpolated linearly, into `out` (*slab).
+
+    Contours turn without the steps of the nearest voxel; a place that belongs to no label by half is background
+    unless one label holds more of it than background does.
+    """
+    values = [int(v) for v in label.unique() if v]
+    if not values:
+        out.zero_()
+        return
+    masks = torch.stack([label == v for v in values]).float()
+    held = masks.new_empty((len(values), *out.shape))
+    look_up_linear(masks, where, held)
+    most, which = held.max(dim=0)
+    table = torch.tensor(values, dtype=label.dtype, device=label.device)
+    out.copy_(torch.where(most > 1 - held.sum(dim=0), table[which], 0))
+
+
 def _index(voxels: list[Tensor], source: Int3) -> Tensor:
     """Where voxels (x, y, z), whole numbers held as floats, stand in a contiguous source."""
     x, y, z = (voxel.int() for voxel in voxels)

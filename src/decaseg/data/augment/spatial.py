@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from decaseg.data.augment.elastic import draw_elastic
-from decaseg.data.augment.sampling import look_up_linear, look_up_nearest, places
+from decaseg.data.augment.sampling import look_up_linear, look_up_nearest, look_up_smooth, places
 from decaseg.geometry import Int3, int3
 
 
@@ -31,6 +31,7 @@ class Spatial:
     elastic_share: float = 0.0
     elastic_strength: float = 1.0
     elastic_cells: int = 3
+    smooth_labels: bool = False
     flat_axis: int | None = None
 
     def __post_init__(self) -> None:
@@ -91,12 +92,15 @@ def draw_spatial(what: Spatial, batch: int, generator: torch.Generator) -> Spati
     return SpatialDraw(matrices, lattice)
 
 
-def apply_spatial(draw: SpatialDraw, image: Tensor, label: Tensor, patch: Int3) -> tuple[Tensor, Tensor]:
+def apply_spatial(
+    draw: SpatialDraw, image: Tensor, label: Tensor, patch: Int3, smooth_labels: bool = False
+) -> tuple[Tensor, Tensor]:
     """Cuts (B, C, *patch) and (B, *patch) out of the middle of larger (B, C, *source) and (B, *source).
 
-    Images are interpolated linearly, 0 outside; labels by nearest neighbour, so they stay labels. Where a sample is
-    only mirrored or turned by right angles its voxels are copied, none is interpolated.
+    Images are interpolated linearly, 0 outside; labels by nearest neighbour or smoothly (see `look_up_smooth`), so they
+    stay labels. Where a sample is only mirrored or turned by right angles its voxels are copied, none is interpolated.
     """
+    look_up_label = look_up_smooth if smooth_labels else look_up_nearest
     source = int3(image.shape[2:])
     middle = tuple(slice((s - p) // 2, (s - p) // 2 + p) for s, p in zip(source, patch, strict=True))
     moved = image.new_empty((*image.shape[:2], *patch))
@@ -109,7 +113,7 @@ def apply_spatial(draw: SpatialDraw, image: Tensor, label: Tensor, patch: Int3) 
             continue
         for slab, where in places(matrix, lattice, source, patch, image):
             look_up_linear(image[row], where, moved[row, :, slab])
-            look_up_nearest(label[row], where, labels[row, slab])
+            look_up_label(label[row], where, labels[row, slab])
     return moved, labels
 
 
