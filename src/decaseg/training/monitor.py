@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Callable
+from functools import cache as once
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +121,20 @@ class TensorBoard:
         except ImportError:
             return
         try:
+            _hush_writer_threads()
             self._writer = SummaryWriter(str(folder))
         except OSError as error:
             print(f"no TensorBoard events ({error})", file=sys.stderr)
 
     def __call__(self, event: dict[str, Any]) -> None:
-        if self._writer is None:
-            return
+        if self._writer is not None:
+            self._guarded(lambda: self._write(event))
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """Writes; a full disk, which the writer's thread has died of by then, ends TensorBoard, not the training."""
         try:
-            self._write(event)
-        except OSError as error:  # a full disk, told by the writer's thread, which is dead then: log.jsonl has it all
+            write()
+        except OSError as error:
             self._writer = None
             print(f"no more TensorBoard events ({error}); training goes on", file=sys.stderr)
 
@@ -145,4 +152,16 @@ class TensorBoard:
     def show(self, step: int, case: str, drawn: NDArray[np.uint8]) -> None:
         """A picture (rows, columns, 3) of a validation case: green is the truth, orange the prediction."""
         if self._writer is not None:
-            self._writer.add_image(f"validation/{case}", drawn, step, dataformats="HWC")
+            self._guarded(lambda: self._writer.add_image(f"validation/{case}", drawn, step, dataformats="HWC"))
+
+
+@once
+def _hush_writer_threads() -> None:
+    """Keeps TensorBoard's thread from printing a traceback for a full disk: the next event raises the same error."""
+    before = threading.excepthook
+
+    def hook(what: threading.ExceptHookArgs) -> None:
+        if type(what.thread).__name__ != "_AsyncWriterThread" or not issubclass(what.exc_type, OSError):
+            before(what)
+
+    threading.excepthook = hook
