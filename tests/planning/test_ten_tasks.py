@@ -4,6 +4,8 @@ Spacings, median shapes, patches and batches: Isensee et al. 2021 (supplement of
 arXiv:1904.08128), the 3D full-resolution U-Nets; patches, spacings and batches also in MONAI's DynUNet pipeline
 (Project-MONAI/tutorials, modules/dynunet_pipeline/task_params.py). nnU-Net counts axes from feet to head, back to
 front; here everything is right, front, up, so its lists are turned round. Cases: Antonelli et al. 2022.
+Median shapes were compared with published plans for liver, prostate and pancreas; the brain's is BraTS 2020's to a
+voxel; those of heart, lung, vessels, spleen and colon were written down from memory of the supplement.
 
 One difference that stays, and is documented: MONAI's DynUNet trains brains and livers with batches of 8 of several
 crops; nnU-Net's own are 2, as here.

@@ -96,9 +96,9 @@ def _train(
         with progress("preparing cases", lines=True) as advance:
             advance = _unless(stopping, advance)
             cases = _prepare(ranks, data, split, plan, recipe, Cache(cache or folder.cache), advance)
+        state = new_state(plan, recipe, device, ranks)  # loads much of torch: seconds that count
         spent_s = ranks.of_first(time.perf_counter() - started)
         budget = budget_of(recipe, plan, len(cases.training), spent_s)
-        state = new_state(plan, recipe, device, ranks)
         fresh: tuple[str, ...] | None = None  # weights not taken from another RUN
         if saved := ranks.lead(lambda: _saved_state(folder) if resume else None):
             state.load(saved)
