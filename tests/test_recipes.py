@@ -15,6 +15,7 @@ BAD = {
     "convs=0": "--set convs=0: a level needs",
     "nonlinearity=tanh": "--set nonlinearity=tanh: choose one of",
     "downsample=mean": "--set downsample=mean: choose one of",
+    "patch_cover=1.5": "--set patch_cover=1.5: is a share of the volume",
     "deep_supervision=-1": "--set deep_supervision=-1: is a number of levels",
     "target=half": "--target half: choose one of",
     "base_filters=0": "--base-filters 0: must be at least 1",

@@ -139,3 +139,8 @@ def test_wider_networks_get_smaller_patches_and_a_number_of_ones_own_stays():
 def test_a_budget_too_small_for_anything_still_ends():
     plan = make_plan(fingerprint(TASKS["03 liver"]), Wishes(voxels_per_batch=1))
     assert max(plan.patch) <= 8 and plan.batch_size == 2
+
+
+def test_a_patch_covers_no_more_than_asked_before_it_is_rounded_up():
+    plan = make_plan(fingerprint(TASKS["04 hippocampus"]), Wishes(patch_cover=0.85))
+    assert plan.patch == (32, 48, 32)  # 0.85 of 35 x 50 x 36 is 30 x 42 x 31

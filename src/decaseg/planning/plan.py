@@ -150,7 +150,7 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes, start: Plan | None = Non
 
 
 def _topology(wishes: Wishes, spacing_mm: Float3, median_shape: Int3, maps: int, budget: float) -> Topology:
-    """Of the patch that was asked for, else of the largest one in the median shape that fits the budget."""
+    """Of the patch that was asked for, else of the largest one in what may be covered that fits the budget."""
     if wishes.patch:
         return plan_topology(wishes.patch, spacing_mm, wishes.max_levels)
     batch = wishes.batch_size or MIN_BATCH
@@ -158,7 +158,8 @@ def _topology(wishes: Wishes, spacing_mm: Float3, median_shape: Int3, maps: int,
     def fits(topology: Topology) -> bool:
         return topology.values(_filters(topology, wishes), maps) * batch <= budget
 
-    return shrink_to_fit(median_shape, spacing_mm, wishes.max_levels, fits)
+    largest = [max(1, round(n * wishes.patch_cover)) for n in median_shape]
+    return shrink_to_fit(largest, spacing_mm, wishes.max_levels, fits)
 
 
 def _as_started(wishes: Wishes, start: Plan) -> Topology:

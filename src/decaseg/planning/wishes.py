@@ -22,6 +22,7 @@ class Choices(Style):
     max_levels: int = 7
     deep_supervision: int = 2
     patch: Int3 | None = None
+    patch_cover: float = 1.0  # of the median volume's length, at most, along each axis
     batch_size: int | None = None
     voxels_per_batch: int = 5_100_000  # makes nnU-Net's patches for all ten tasks, e.g. 2 x 128^3 for brains
     mirror: str = "auto"
@@ -41,6 +42,10 @@ class Choices(Style):
         ):
             if count is not None and count < 1:
                 raise ValueError(f"{option}{count}: must be at least 1")
+        if not 0 < self.patch_cover <= 1:
+            raise ValueError(
+                f"--set patch_cover={self.patch_cover:g}: is a share of the volume; give more than 0, at most 1"
+            )
         if self.patch is not None and min(self.patch) < 1:
             raise ValueError(f"--patch {' '.join(map(str, self.patch))}: each axis needs at least 1 voxel")
 
