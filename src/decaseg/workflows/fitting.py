@@ -113,7 +113,7 @@ def fit_run(
     """Trains until the budget is spent (True) or somebody asked to stop (False); checkpoints go into the RUN."""
     folder, plan, recipe, device, ranks = run.folder, run.plan, run.recipe, run.device, run.ranks
     rows = ranks.rows(plan.batch_size)
-    augment = _augmentation(plan, recipe, rows)
+    augment = _augmentation(plan, recipe, rows, len(cases.training))
     sampler = PatchSampler(
         cases.training, augment.source_shape, plan.batch_size, recipe.foreground_share, recipe.seed, rows
     )
@@ -158,7 +158,7 @@ def fit_run(
     return done
 
 
-def _augmentation(plan: Plan, recipe: Recipe, rows: slice) -> Augmentation:
+def _augmentation(plan: Plan, recipe: Recipe, rows: slice, cases: int) -> Augmentation:
     spatial = Spatial(
         rotation_deg=recipe.rotation_deg,
         rotation_share=recipe.rotation_share,
@@ -173,4 +173,5 @@ def _augmentation(plan: Plan, recipe: Recipe, rows: slice) -> Augmentation:
         flat_axis=plan.flat_axis,
     )
     intensity = Intensity().times(recipe.intensity_strength) if recipe.intensity else None
-    return Augmentation(plan.patch, spatial, intensity, recipe.seed, plan.batch_size, rows)
+    ramp_steps = round(recipe.augment_ramp * cases / plan.batch_size)
+    return Augmentation(plan.patch, spatial, intensity, recipe.seed, plan.batch_size, rows, ramp_steps)

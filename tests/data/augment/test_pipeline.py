@@ -64,3 +64,20 @@ def test_the_batch_handed_in_is_not_changed():
     for step in range(4):
         Augmentation((12,) * 3, EVERYTHING, Intensity().times(100), seed=1)(step, image, label)
     assert torch.equal(image, kept[0]) and torch.equal(label, kept[1])
+
+
+def test_augmentation_grows_over_the_ramp_and_stays_a_function_of_seed_and_step():
+    spatial = Spatial(rotation_share=1, scale_share=1, mirror_axes=())
+    image, label = torch.rand(64, 1, 12, 12, 12), torch.zeros(64, 12, 12, 12, dtype=torch.uint8)
+    ramped = Augmentation((8, 8, 8), spatial, None, 3, ramp_steps=100)
+    middle = image[:, :, 2:10, 2:10, 2:10]
+
+    def changed(step):
+        moved, _ = ramped(step, image.clone(), label)
+        return sum(not torch.equal(a, b) for a, b in zip(moved, middle, strict=True))
+
+    assert changed(0) == 0
+    assert 16 <= changed(50) <= 60  # 3 in 4 are expected: half turned, half scaled
+    assert changed(100) == changed(1000) == 64
+    full = Augmentation((8, 8, 8), spatial, None, 3)
+    assert torch.equal(ramped(200, image.clone(), label)[0], full(200, image.clone(), label)[0])

@@ -17,6 +17,8 @@ from decaseg.geometry import Int3, int3
 class Augmentation:
     """Spatial and intensity changes; either may be None. Step n's draws are a function of (seed, n) alone.
 
+    Over the first `ramp_steps` steps the shares of samples that are turned, scaled, bent or changed in intensity grow
+    from nothing to full: a network that has seen each case only a few times learns more from cases as they are.
     A process that has only some `rows` of a batch of `batch_size` draws for all of it and keeps what is for its rows.
     """
 
@@ -26,6 +28,7 @@ class Augmentation:
     seed: int
     batch_size: int | None = None
     rows: slice = field(default_factory=lambda: slice(None))
+    ramp_steps: int = 0
 
     @property
     def source_shape(self) -> Int3:
@@ -38,11 +41,12 @@ class Augmentation:
         # One generator a step (splitmix-like mixing keeps neighbouring steps apart), on the CPU for every device.
         generator = torch.Generator().manual_seed((self.seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9) % 2**63)
         batch = self.batch_size or len(image)
-        spatial = self.spatial or Spatial(0, 0, (1, 1), 0, ())
+        strength = min(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
+        spatial = (self.spatial or Spatial(0, 0, (1, 1), 0, ())).times(strength)
         where = _rows_of(draw_spatial(spatial, batch, generator), self.rows)
         image, label = apply_spatial(where, image, label, self.patch, spatial.smooth_labels)
         if self.intensity:
-            how = _rows_of(draw_intensity(self.intensity, batch, image.shape[1], generator), self.rows)
+            how = _rows_of(draw_intensity(self.intensity.times(strength), batch, image.shape[1], generator), self.rows)
             image = apply_intensity(how, image)
         return image, label
 

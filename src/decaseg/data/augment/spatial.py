@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,11 @@ class Spatial:
             raise ValueError(f"elastic_strength={self.elastic_strength:g}: choose from 0 to 1; beyond 1 space may fold")
         if self.elastic_cells < 1:
             raise ValueError(f"elastic_cells={self.elastic_cells}: must be 1 or more")
+
+    def times(self, strength: float) -> Spatial:
+        """The same changes, `strength` (0 to 1) times as often; mirrors and right angles stay as they are."""
+        shares = ("rotation_share", "scale_share", "elastic_share")
+        return replace(self, **{name: getattr(self, name) * strength for name in shares})
 
     @property
     def margin(self) -> float:
