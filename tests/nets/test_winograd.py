@@ -56,3 +56,23 @@ def test_takes_torchs_way_where_the_short_one_does_not_pay(why):
 
 def test_same_state_as_torchs():
     torch.nn.Conv3d(4, 5, 3).load_state_dict(Conv3d(4, 5, 3).state_dict())
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (2, 6, 5), (6, 1, 4), (5, 4, 2)])
+def test_thin_maps_are_trained_in_float32_where_bf16_is_asked_for(shape):
+    """oneDNN's bf16 weight gradient of such maps is not to be had without NaN."""
+    torch.manual_seed(0)
+    convolution = Conv3d(8, 8, 3, padding=1).to(memory_format=torch.channels_last_3d)
+    image = torch.randn(3, 8, *shape).contiguous(memory_format=torch.channels_last_3d)
+    gradients = []
+    for bf16 in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            out = convolution(image)
+        assert out.dtype == torch.float32
+        gradients.append(torch.autograd.grad(out.square().sum(), convolution.weight)[0])
+    assert torch.equal(*gradients)
+
+
+def test_other_maps_are_trained_in_bf16():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Conv3d(8, 8, 3, padding=1)(torch.randn(1, 8, 3, 3, 3)).dtype == torch.bfloat16

@@ -14,15 +14,23 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @cache
+def _cpu_fact(name: str) -> str:
+    """A line of the first processor in /proc/cpuinfo; empty where the system does not tell."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(name):
+                return line.split(":", 1)[1].strip()
+    return ""
+
+
 def cpu_flags() -> frozenset[str]:
     """The processor's feature flags as Linux names them; empty where the system does not tell."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
-                return frozenset(line.split(":", 1)[1].split())
-    except OSError:
-        pass
-    return frozenset()
+    return frozenset(_cpu_fact("flags").split())
+
+
+def cpu_vendor() -> str:
+    """The processor's maker as Linux names it, like GenuineIntel; empty where the system does not tell."""
+    return _cpu_fact("vendor_id")
 
 
 def choose_device(name: str) -> torch.device:
@@ -35,10 +43,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`auto` is bf16 where it is faster: on GPUs that have it and on processors with matrix tiles (AMX).
+    """`auto` is bf16 where it is faster: on GPUs that have it, on processors with matrix tiles (AMX), on AMD's with bf16.
 
-    Processors with AVX-512 bf16 instructions but no tiles do as many bf16 as fp32 operations a cycle (one port
-    instead of two), and pay for converting; there fp32 is the faster one, see benchmarks/step-speed/.
+    AMD's do twice as many bf16 as fp32 operations a cycle. Intel's with AVX-512 bf16 instructions but no tiles do as
+    many of one as of the other, and pay for converting; there fp32 is the faster one. See benchmarks/step-speed/.
     """
     if name not in PRECISIONS:
         raise ValueError(f"--precision {name}: choose one of {', '.join(PRECISIONS)}")
@@ -46,7 +54,9 @@ def choose_precision(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if "amx_bf16" in cpu_flags() else "fp32"
+    flags = cpu_flags()
+    fast = "amx_bf16" in flags or ("avx512_bf16" in flags and cpu_vendor() == "AuthenticAMD")
+    return "bf16" if fast else "fp32"
 
 
 def set_threads(threads: int | None, processes: int = 1) -> int:

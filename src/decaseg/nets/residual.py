@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from decaseg.geometry import Int3
+from decaseg.geometry import Int3, int3
+from decaseg.nets.winograd import Conv3d
 
 ONE: Int3 = (1, 1, 1)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What the blocks of a level are made of."""
+
+    kernel: Int3
+    convs: int
+    new_norm: Callable[[int], nn.Module]
+    new_activation: Callable[[], nn.Module]
+    dropout: float
+
+    def convolution(self, inputs: int, outputs: int, stride: Int3) -> Conv3d:
+        return Conv3d(inputs, outputs, self.kernel, stride, int3(k // 2 for k in self.kernel))
 
 
 class ResidualBlock(nn.Module):
@@ -18,32 +34,22 @@ class ResidualBlock(nn.Module):
     ResNet-D). It begins as the shortcut alone: the last norm's weight starts at 0 (Goyal et al. 2017).
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: Int3,
-        stride: Int3,
-        convs: int,
-        new_norm: Callable[[int], nn.Module],
-        new_activation: Callable[[], nn.Module],
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: Int3, made: Layers) -> None:
         super().__init__()
-        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         layers: list[nn.Module] = []
-        for i in range(convs):
-            layers.append(nn.Conv3d(outputs if i else inputs, outputs, kernel, ONE if i else stride, padding))
-            layers.append(new_norm(outputs))
-            if i < convs - 1:
-                layers.append(new_activation())
+        for i in range(made.convs):
+            layers.append(made.convolution(outputs if i else inputs, outputs, ONE if i else stride))
+            layers.append(made.new_norm(outputs))
+            if i < made.convs - 1:
+                layers.append(made.new_activation())
         self.layers = nn.Sequential(*layers)
         self.shortcut = nn.Sequential()
         if stride != ONE:
             self.shortcut.append(nn.AvgPool3d(stride, stride))
         if inputs != outputs:
             self.shortcut.append(nn.Conv3d(inputs, outputs, 1, bias=False))
-            self.shortcut.append(new_norm(outputs))
-        self.activation = new_activation()
+            self.shortcut.append(made.new_norm(outputs))
+        self.activation = made.new_activation()
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.activation(self.layers(x) + self.shortcut(x))
@@ -56,27 +62,15 @@ class ResidualBlock(nn.Module):
             nn.init.zeros_(weight)
 
 
-def residual_level(
-    blocks: int,
-    inputs: int,
-    outputs: int,
-    kernel: Int3,
-    stride: Int3,
-    convs: int,
-    new_norm: Callable[[int], nn.Module],
-    new_activation: Callable[[], nn.Module],
-    stem: bool,
-    dropout: float,
-) -> nn.Sequential:
+def residual_level(blocks: int, inputs: int, outputs: int, stride: Int3, made: Layers, stem: bool) -> nn.Sequential:
     """`blocks` residual blocks, the first of which strides; a `stem` is one plain convolution before them."""
     level = nn.Sequential()
     if stem:
-        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        level.extend([nn.Conv3d(inputs, outputs, kernel, 1, padding), new_norm(outputs), new_activation()])
+        level.extend([made.convolution(inputs, outputs, ONE), made.new_norm(outputs), made.new_activation()])
         inputs = outputs
     for _ in range(blocks):
-        level.append(ResidualBlock(inputs, outputs, kernel, stride, convs, new_norm, new_activation))
-        if dropout:
-            level.append(nn.Dropout3d(dropout))
+        level.append(ResidualBlock(inputs, outputs, stride, made))
+        if made.dropout:
+            level.append(nn.Dropout3d(made.dropout))
         inputs, stride = outputs, ONE
     return level

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -35,13 +35,9 @@ class Style:
     deep_supervision: int = 0
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("norm", self.norm, NORMS),
-            ("downsample", self.downsample, DOWNSAMPLING),
-            ("nonlinearity", self.nonlinearity, NONLINEARITIES),
-        ):
-            if value not in known:
-                raise ValueError(f"--set {name}={value}: choose one of {', '.join(known)}")
+        one_of("--set norm=", self.norm, NORMS)
+        one_of("--set downsample=", self.downsample, DOWNSAMPLING)
+        one_of("--set nonlinearity=", self.nonlinearity, NONLINEARITIES)
         for name, count in (("convs", self.convs), ("decoder_convs", self.decoder_convs)):
             if count is not None and count < 1:
                 raise ValueError(f"--set {name}={count}: a level needs at least 1 convolution")
@@ -53,6 +49,12 @@ class Style:
             raise ValueError(f"--set dropout={self.dropout:g}: is a share of channels; give 0 or more and less than 1")
         if self.deep_supervision < 0:
             raise ValueError(f"--set deep_supervision={self.deep_supervision}: is a number of levels; give 0 or more")
+
+
+def one_of(option: str, value: str, known: Iterable[str]) -> None:
+    """ValueError, naming the option and the choices, where `value` is none of them."""
+    if value not in (names := list(known)):
+        raise ValueError(f"{option}{value}: choose one of {', '.join(names)}")
 
 
 def style_of(choices: Style) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from decaseg.geometry import Int3
 from decaseg.nets import frugal
 from decaseg.nets.norm import InstanceNorm, normalise_and_activate
-from decaseg.nets.residual import ResidualBlock, residual_level
+from decaseg.nets.residual import Layers, ResidualBlock, residual_level
 from decaseg.nets.spec import NetworkSpec
 from decaseg.nets.winograd import Conv3d
 
@@ -118,9 +118,8 @@ def _encoder_level(spec: NetworkSpec, level: int, inputs: int, stride: Int3) -> 
     filters, kernel = spec.filters[level], spec.kernels[level]
     if not spec.residual:
         return Block(spec, inputs, filters, kernel, stride)
-    norm, activation = NORMS[spec.norm], NONLINEARITIES[spec.nonlinearity]
-    blocks, stem = spec.blocks_at(level), level == 0
-    return residual_level(blocks, inputs, filters, kernel, stride, spec.convs, norm, activation, stem, spec.dropout)
+    made = Layers(kernel, spec.convs, NORMS[spec.norm], NONLINEARITIES[spec.nonlinearity], spec.dropout)
+    return residual_level(spec.blocks_at(level), inputs, filters, stride, made, stem=level == 0)
 
 
 def _initialise(module: nn.Module) -> None:

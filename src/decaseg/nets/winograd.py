@@ -36,14 +36,21 @@ OUTPUT = torch.tensor([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4,
 LEAST_CHANNELS = 32  # below, and on shorter axes, the transforms cost what the products save (benchmarks/step-speed)
 LEAST_LENGTH = 16
 
+# oneDNN 3.12's bf16 weight gradient on AVX-512 reads and writes past its buffers where an axis of the maps is shorter:
+# NaN, or glibc's 'double free', seen from 2 x 2 x 2 maps of 8 channels on. float32 is right there.
+LEAST_BF16_LENGTH = 3
+
 
 class Conv3d(nn.Conv3d):
-    """torch's convolution, which takes the shorter way while it trains where that pays."""
+    """torch's convolution, which takes the shorter way while it trains where that pays, and float32 where bf16 fails."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training and self._pays(input):
             result: Tensor = _Winograd.apply(input, self.weight, self.bias)
             return result
+        if _too_thin_for_bf16(input):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(input.float())
         return super().forward(input)
 
     def _pays(self, x: Tensor) -> bool:
@@ -59,6 +66,15 @@ class Conv3d(nn.Conv3d):
             and not torch.is_autocast_enabled("cpu")
             and x.is_contiguous(memory_format=torch.channels_last_3d)
         )
+
+
+def _too_thin_for_bf16(x: Tensor) -> bool:
+    return (
+        torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and min(x.shape[2:]) < LEAST_BF16_LENGTH
+    )
 
 
 class _Winograd(torch.autograd.Function):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from decaseg.data.targets import TARGETS
 from decaseg.geometry import Int3
-from decaseg.nets.spec import Style
+from decaseg.nets.spec import Style, one_of
 
 MIRRORS = ("auto", "all", "none")
 
@@ -29,10 +29,8 @@ class Choices(Style):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.target not in TARGETS:
-            raise ValueError(f"--target {self.target}: choose one of {', '.join(TARGETS)}")
-        if self.mirror not in MIRRORS:
-            raise ValueError(f"--set mirror={self.mirror}: choose one of {', '.join(MIRRORS)}")
+        one_of("--target ", self.target, TARGETS)
+        one_of("--set mirror=", self.mirror, MIRRORS)
         for option, count in (
             ("--base-filters ", self.base_filters),
             ("--set max_filters=", self.max_filters),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decaseg.losses import LOSSES
 from decaseg.nets.device import choose_device, choose_precision
+from decaseg.nets.spec import one_of
 from decaseg.recipes import Recipe
 from decaseg.training.optimise import OPTIMISERS, SCHEDULES
 
@@ -11,13 +12,9 @@ from decaseg.training.optimise import OPTIMISERS, SCHEDULES
 def check_choices(recipe: Recipe) -> None:
     """ValueError, naming option and choices, for the first one that cannot be trained."""
     choose_precision(recipe.precision, choose_device(recipe.device))
-    for option, value, known in (
-        ("loss", recipe.loss, LOSSES),
-        ("optimiser", recipe.optimiser, OPTIMISERS),
-        ("schedule", recipe.schedule, SCHEDULES),
-    ):
-        if value not in known:
-            raise ValueError(f"--set {option}={value}: choose one of {', '.join(known)}")
+    one_of("--set loss=", recipe.loss, LOSSES)
+    one_of("--set optimiser=", recipe.optimiser, OPTIMISERS)
+    one_of("--set schedule=", recipe.schedule, SCHEDULES)
 
 
 def check_watched(recipe: Recipe, validation_cases: int) -> None:

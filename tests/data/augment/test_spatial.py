@@ -9,15 +9,7 @@ from scipy.ndimage import map_coordinates
 
 from decaseg.data.augment.elastic import smooth_shifts
 from decaseg.data.augment.spatial import Spatial, SpatialDraw, apply_spatial, draw_spatial
-
-EVERYTHING = Spatial(rotation_deg=30, rotation_share=1, scale=(0.7, 1.4), scale_share=1, right_angles=True)
-
-
-def batch(shape=(9, 9, 9), size=2, channels=2):
-    generator = torch.Generator().manual_seed(0)
-    image = torch.rand((size, channels, *shape), generator=generator) + 0.5
-    label = torch.randint(0, 4, (size, *shape), generator=generator, dtype=torch.uint8)
-    return image, label
+from tests.data.augment.samples import EVERYTHING, batch
 
 
 def turned(matrix, image, label, patch):
