@@ -43,7 +43,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`auto` is bf16 where it is faster: on GPUs that have it, on processors with matrix tiles (AMX), on AMD's with bf16.
+    """`auto` is bf16 where it is faster: GPUs that have it, processors with matrix tiles (AMX), AMD's with bf16.
 
     AMD's do twice as many bf16 as fp32 operations a cycle. Intel's with AVX-512 bf16 instructions but no tiles do as
     many of one as of the other, and pay for converting; there fp32 is the faster one. See benchmarks/step-speed/.

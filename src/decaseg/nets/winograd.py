@@ -42,7 +42,7 @@ LEAST_BF16_LENGTH = 3
 
 
 class Conv3d(nn.Conv3d):
-    """torch's convolution, which takes the shorter way while it trains where that pays, and float32 where bf16 fails."""
+    """torch's convolution; in training by the shorter way where that pays, and in float32 where bf16 fails."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training and self._pays(input):
