@@ -11,6 +11,7 @@ by a clock or a signal is decided for all; with one process those are what they 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -149,7 +150,7 @@ def fit(
     """Trains until budget or patience is spent (True) or `hooks.stopping()` says so (False); the state is saved.
 
     `truth_of` turns label maps (B, X, Y, Z) uint8 into what the loss wants. Raises FloatingPointError when the loss
-    is no longer finite: the checkpoint of before stays.
+    or its gradient is no longer finite: weights and checkpoint of before stay.
     """
     before_s, started = state.elapsed_s, time.perf_counter()
     saved_at, save_s = started, 0.0
@@ -169,10 +170,6 @@ def fit(
         image = image.contiguous(memory_format=torch.channels_last_3d)
 
         loss = _step(state, image, truth_of(label), loss_of, settings, device, ranks)
-        if not loss == loss or abs(loss) == float("inf"):
-            raise FloatingPointError(
-                f"the loss became {loss} at step {state.step}; resume with a lower --lr or --precision fp32"
-            )
         state.step += 1
         if state.average is not None:
             state.average.update(state.model)
@@ -220,17 +217,23 @@ def _step(
     device: torch.device,
     ranks: Ranks,
 ) -> float:
-    """Forward, backward, clip, update; returns the loss."""
+    """Forward, backward, clip, update; returns the loss. FloatingPointError before the update where it would spoil."""
     with autocast(device, settings.precision):
         logits = state.model(image)
     loss = deeply_supervised(loss_of, logits, truth) if isinstance(logits, list) else loss_of(logits, truth)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     ranks.add_gradients(state.model.parameters())
-    if settings.clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm)
+    most = float("inf") if settings.clip_norm is None else settings.clip_norm
+    length = torch.nn.utils.clip_grad_norm_(state.model.parameters(), most)
+    value = float(loss.detach())
+    for what, number in (("loss", value), ("gradient", float(length))):
+        if not math.isfinite(number):
+            raise FloatingPointError(
+                f"the {what} became {number} at step {state.step}; resume with a lower --lr or --precision fp32"
+            )
     state.optimiser.step()
-    return float(loss.detach())
+    return value
 
 
 def _count(meter: Meter, loss: float, samples: int, waited_s: float, spent_s: float) -> None:
