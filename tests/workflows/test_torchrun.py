@@ -15,7 +15,8 @@ from decaseg.cli import call
 from tests.synthetic import write_dataset
 
 TINY = ["--set", "base_filters=4", "max_levels=3", "steps_per_epoch=4", "validation_cases=3", "schedule=constant",
-        "--batch-size", "3", "--threads", "1", "--deterministic", "--val-fraction", "0.5"]  # fmt: skip
+        "--batch-size", "3", "--threads", "1", "--deterministic", "--val-fraction", "0.5",
+        "--precision", "fp32"]  # fmt: skip
 
 
 def events(run, kind):
