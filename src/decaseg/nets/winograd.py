@@ -33,7 +33,7 @@ INPUT = torch.tensor(
 FILTER = torch.tensor([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24.0]]).double() / 24
 OUTPUT = torch.tensor([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
-LEAST_CHANNELS = 32  # below, and on shorter axes, the transforms cost what the products save (benchmarks/step-speed)
+LEAST_CHANNELS = 32  # below, and on shorter axes, the transforms cost what the products save (step-speed/winograd.py)
 LEAST_LENGTH = 16
 
 # oneDNN 3.12's bf16 weight gradient on AVX-512 reads and writes past its buffers where an axis of the maps is shorter:
