@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from decaseg.nets.convolution import Conv3d
 from decaseg.nets.device import set_threads
-from decaseg.nets.winograd import LEAST_CHANNELS, LEAST_LENGTH, Conv3d, _Winograd
+from decaseg.nets.winograd import LEAST_CHANNELS, LEAST_LENGTH, convolve
 
 # Batch, channels in and out, map: the layers of nnU-Net's hippocampus plan, wider and narrower and shorter ones.
 LAYERS = [
@@ -34,9 +35,7 @@ LAYERS = [
 
 def seconds(convolution: Conv3d, x: Tensor, winograd: bool) -> float:
     started = time.perf_counter()
-    out: Tensor = (
-        _Winograd.apply(x, convolution.weight, convolution.bias) if winograd else nn.Conv3d.forward(convolution, x)
-    )
+    out: Tensor = convolve(x, convolution.weight, convolution.bias) if winograd else nn.Conv3d.forward(convolution, x)
     torch.autograd.grad(out, (x, convolution.weight), out.detach())
     return time.perf_counter() - started
 

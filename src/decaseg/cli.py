@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -220,7 +222,17 @@ def export(
 
 def main(argv: list[str] | None = None) -> None:
     """Runs one command and exits with the contract's code: 0 done, 1 the answer is no, 2 bad input, 130 interrupted."""
-    raise SystemExit(call(sys.argv[1:] if argv is None else argv))
+    words = sys.argv[1:] if argv is None else argv
+    if "WORLD_SIZE" not in os.environ:  # set by torchrun
+        raise SystemExit(call(words))
+    try:
+        code = call(words)
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    from decaseg.training.distributed import leave
+
+    leave(code)
 
 
 def call(argv: list[str]) -> int:

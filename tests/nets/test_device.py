@@ -1,4 +1,8 @@
-"""Which precision `auto` is, on processors of several kinds."""
+"""Which precision `auto` is, on processors of several kinds, and what the system gives memory in."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,3 +36,22 @@ def test_what_linux_tells_is_read_and_its_absence_is_nothing(monkeypatch, tmp_pa
         monkeypatch.setattr(device, "Path", lambda _, path=path: path)
         assert device.cpu_vendor() == vendor and device.cpu_flags() == flags
     device._cpu_fact.cache_clear()
+
+
+def test_training_with_little_memory_gets_large_pages_after_all_that_train_imports():
+    choice = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not choice.exists() or "[never]" in choice.read_text():
+        pytest.skip("no large pages here")
+    program = """
+import resource
+import torch
+import decaseg.workflows.train
+from decaseg.nets.device import return_freed_memory, set_threads
+set_threads(1)
+return_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.empty(32 * 2**20).fill_(1.0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+    assert faults < 128 * 2**20 / 4096 / 4  # a page of 4 KiB at a time would be 32768

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from decaseg.nets.winograd import Conv3d, _Winograd
+from decaseg.nets.convolution import Conv3d
+from decaseg.nets.winograd import convolve
 
 
 def _double(*shape):
@@ -24,7 +25,7 @@ def test_equals_torch_in_double_precision_whatever_the_shape(batch, channels, sh
     x, weight = _double(batch, channels[0], *shape), _double(channels[1], channels[0], 3, 3, 3)
     bias = torch.randn(channels[1], dtype=torch.float64, requires_grad=True) if with_bias else None
     inputs = [x, weight] if bias is None else [x, weight, bias]
-    theirs, ours = functional.conv3d(x, weight, bias, padding=1), _Winograd.apply(x, weight, bias)
+    theirs, ours = functional.conv3d(x, weight, bias, padding=1), convolve(x, weight, bias)
     torch.testing.assert_close(ours, theirs)
     way = torch.randn_like(theirs)
     for mine, reference in zip(
@@ -52,27 +53,3 @@ def test_takes_torchs_way_where_the_short_one_does_not_pay(why):
     conv = Conv3d(inputs, 32, kernel, 2 if why == "stride" else 1, padding).train(why != "evaluation")
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=why == "bf16"):
         assert "Winograd" not in type(conv(x).grad_fn).__name__
-
-
-def test_same_state_as_torchs():
-    torch.nn.Conv3d(4, 5, 3).load_state_dict(Conv3d(4, 5, 3).state_dict())
-
-
-@pytest.mark.parametrize("shape", [(2, 2, 2), (2, 6, 5), (6, 1, 4), (5, 4, 2)])
-def test_thin_maps_are_trained_in_float32_where_bf16_is_asked_for(shape):
-    """oneDNN's bf16 weight gradient of such maps is not to be had without NaN."""
-    torch.manual_seed(0)
-    convolution = Conv3d(8, 8, 3, padding=1).to(memory_format=torch.channels_last_3d)
-    image = torch.randn(3, 8, *shape).contiguous(memory_format=torch.channels_last_3d)
-    gradients = []
-    for bf16 in (True, False):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            out = convolution(image)
-        assert out.dtype == torch.float32
-        gradients.append(torch.autograd.grad(out.square().sum(), convolution.weight)[0])
-    assert torch.equal(*gradients)
-
-
-def test_other_maps_are_trained_in_bf16():
-    with torch.autocast("cpu", torch.bfloat16):
-        assert Conv3d(8, 8, 3, padding=1)(torch.randn(1, 8, 3, 3, 3)).dtype == torch.bfloat16

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import socket
 import time
+import traceback
 
 import numpy as np
 import pytest
@@ -73,8 +74,12 @@ def _rank(work, rank, size, port):
     os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(number) for name, number in numbers.items()}})
     torch.set_num_threads(1)
     distributed.STEP_TIMEOUT_S = {"cpu": 3.0, "cuda": 3.0}
-    with distributed.joined() as ranks:
-        work(ranks)
+    try:
+        with distributed.joined() as ranks:
+            work(ranks)
+    except Exception:
+        traceback.print_exc()
+        distributed.leave(1)
 
 
 def test_losses_norms_and_gradients_of_two_ranks_are_those_of_one_process():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
@@ -87,15 +88,17 @@ def return_freed_memory() -> None:
 
     For training with little memory: kept blocks of many sizes leave gaps, which took as much again as what was in
     use (see benchmarks/memory/). Elsewhere than on glibc this does nothing.
+
+    The price is that every block comes with its page faults, so torch is asked for large pages; it listens only until
+    it makes its first tensor.
     """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
 
 
 def available_cores() -> int:
     """Physical cores this process may run on, as far as the system tells."""
-    import os
-
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     siblings = set()
     for cpu in allowed:

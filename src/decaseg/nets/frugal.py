@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from decaseg.nets.convolution import gradients
 from decaseg.nets.parts import Cut, Map, Part
 from decaseg.nets.savings import SAVINGS, Saving
 from decaseg.nets.shared_norm import SharedBatchNorm
@@ -151,9 +152,10 @@ class _Step:
         with torch.enable_grad(), self._precision():
             x = part.between.call(raws, i)
         if part.convolution is not None:
-            gradient = self._convolution(part.convolution, x, gradient)
-        if not x.requires_grad:
-            return
+            by_input = self._convolution(part.convolution, x, gradient)
+            if by_input is None:
+                return
+            gradient = by_input
         wanted = [*leaves, *(_there(n.weight) for n in norms), *(_there(n.bias) for n in norms), *parameters]
         found = list(torch.autograd.grad(x, wanted, gradient.to(x.dtype)))
         del x, gradient, raws, leaves
@@ -194,16 +196,9 @@ class _Step:
         )
         return gradient.add_(owed)
 
-    def _convolution(self, layer: nn.Conv3d, x: Tensor, gradient: Tensor) -> Tensor:
+    def _convolution(self, layer: nn.Conv3d, x: Tensor, gradient: Tensor) -> Tensor | None:
         """Gradients by a convolution's input (returned) and parameters (added), without running it again."""
-        kind = gradient.dtype  # what the convolution ran in, be it by autocast
-        bias = layer.bias
-        by_input, by_weight, by_bias = torch.ops.aten.convolution_backward(
-            gradient, x.detach().to(kind), layer.weight.detach().to(kind),
-            None if bias is None else [layer.out_channels],
-            layer.stride, layer.padding, layer.dilation, False, [0, 0, 0], layer.groups,
-            [x.requires_grad, layer.weight.requires_grad, bias is not None and bias.requires_grad],
-        )  # fmt: skip
+        by_input, by_weight, by_bias = gradients(layer, x, gradient, x.requires_grad)
         self._add(layer.weight, by_weight)
         self._add(layer.bias, by_bias)
         return by_input

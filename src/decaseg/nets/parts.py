@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from decaseg.nets.residual import ResidualBlock
 from decaseg.nets.savings import Saving
+from decaseg.nets.skip import beside
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Cut:
         levels = len(network.ups)
         for i, (up, block) in enumerate(zip(network.ups, network.decoder, strict=True)):
             (low, low_chain), (skip, skip_chain) = place, skips[levels - 1 - i]
-            place = self._level(block, ((*low, *skip), _both(_beside, low_chain.then(up), skip_chain, len(low))))
+            place = self._level(block, ((*low, *skip), _both(beside, low_chain.then(up), skip_chain, len(low))))
             if i < levels - 1 and isinstance(network.heads[i], nn.Conv3d):
                 self.outputs.append(self._part(place, network.heads[i]))
         self.outputs.append(self._part(place, network.heads[-1]))
@@ -186,10 +187,6 @@ def _masked(chain: Chain, mask: Mask) -> Callable[[Sequence[Tensor], int], Tenso
         return chain.call(raws, i) * mask.value[i : i + 1]
 
     return call
-
-
-def _beside(low: Tensor, skip: Tensor) -> Tensor:
-    return torch.cat([low, skip], dim=1)
 
 
 def _both(join: Callable[[Tensor, Tensor], Tensor], one: Chain, two: Chain, split: int) -> Chain:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from decaseg.geometry import Int3, int3
-from decaseg.nets.winograd import Conv3d
+from decaseg.nets.convolution import Conv3d
 
 ONE: Int3 = (1, 1, 1)
 

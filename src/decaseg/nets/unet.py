@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from decaseg.geometry import Int3
 from decaseg.nets import frugal
+from decaseg.nets.convolution import Conv3d
 from decaseg.nets.norm import InstanceNorm, normalise_and_activate
 from decaseg.nets.residual import Layers, ResidualBlock, residual_level
+from decaseg.nets.skip import beside
 from decaseg.nets.spec import NetworkSpec
-from decaseg.nets.winograd import Conv3d
 
 NORMS = {
     "instance": lambda channels: InstanceNorm(channels, affine=True),
@@ -105,7 +105,7 @@ class UNet(nn.Module):
         coarse: list[Tensor] = []
         levels = len(self.ups)
         for i, (up, block, head) in enumerate(zip(self.ups, self.decoder, self.heads, strict=False)):
-            x = block(torch.cat([up(x), skips[levels - 1 - i]], dim=1))
+            x = block(beside(up(x), skips[levels - 1 - i]))
             if self.training and i < levels - 1 and isinstance(head, nn.Conv3d):
                 coarse.append(head(x))
         logits: Tensor = self.heads[-1](x)

@@ -20,105 +20,91 @@ from torch.nn import functional
 
 TILE, POINTS = 4, 6
 
-INPUT = torch.tensor(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ]
+INPUT = (
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
 )
-FILTER = torch.tensor([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24.0]]).double() / 24
-OUTPUT = torch.tensor([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+FILTER = tuple(
+    tuple(n / 24 for n in row) for row in ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 24))
+)
+OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 
 LEAST_CHANNELS = 32  # below, and on shorter axes, the transforms cost what the products save (step-speed/winograd.py)
 LEAST_LENGTH = 16
 
-# oneDNN 3.12's bf16 weight gradient on AVX-512 reads and writes past its buffers where an axis of the maps is shorter:
-# NaN, or glibc's 'double free', seen from 2 x 2 x 2 maps of 8 channels on. float32 is right there.
-LEAST_BF16_LENGTH = 3
 
-
-class Conv3d(nn.Conv3d):
-    """torch's convolution; in training by the shorter way where that pays, and in float32 where bf16 fails."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if self.training and self._pays(input):
-            result: Tensor = _Winograd.apply(input, self.weight, self.bias)
-            return result
-        if _too_thin_for_bf16(input):
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(input.float())
-        return super().forward(input)
-
-    def _pays(self, x: Tensor) -> bool:
-        return (
-            self.kernel_size == (3, 3, 3)
-            and self.stride == self.dilation == (1, 1, 1)
-            and self.padding == (1, 1, 1)
-            and self.groups == 1
-            and min(self.in_channels, self.out_channels) >= LEAST_CHANNELS
-            and x.shape[2] >= LEAST_LENGTH
-            and x.device.type == "cpu"
-            and x.dtype == self.weight.dtype == torch.float32
-            and not torch.is_autocast_enabled("cpu")
-            and x.is_contiguous(memory_format=torch.channels_last_3d)
-        )
-
-
-def _too_thin_for_bf16(x: Tensor) -> bool:
+def pays(layer: nn.Conv3d, x: Tensor) -> bool:
+    """Whether `layer` on channels-last `x` is of a kind that this module computes, and large enough to gain by it."""
     return (
-        torch.is_grad_enabled()
+        layer.kernel_size == (3, 3, 3)
+        and layer.stride == layer.dilation == (1, 1, 1)
+        and layer.padding == (1, 1, 1)
+        and layer.groups == 1
+        and min(layer.in_channels, layer.out_channels) >= LEAST_CHANNELS
+        and x.shape[2] >= LEAST_LENGTH
         and x.device.type == "cpu"
-        and torch.is_autocast_enabled("cpu")
-        and min(x.shape[2:]) < LEAST_BF16_LENGTH
+        and x.dtype == layer.weight.dtype == torch.float32
+        and x.is_contiguous(memory_format=torch.channels_last_3d)
     )
 
 
-class _Winograd(torch.autograd.Function):
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """(B, C, X, Y, Z) and weights (K, C, 3, 3, 3) to (B, K, X, Y, Z), zeros outside; memory for one sample's slabs."""
+    result: Tensor = _Winograd.apply(x, weight, bias)
+    return result
 
+
+def gradients(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """By `x` and by `weight`, from the gradient by what `convolve` gave."""
+    gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
+    filters = _filters(weight)
+    to_filters = [torch.zeros_like(one) for one in filters]
+    to_x = torch.zeros_like(x)
+    grid = _Slabs(*x.shape[2:])
+    forth, back = x.new_tensor(INPUT), x.new_tensor(OUTPUT).T.contiguous()
+    to_points = x.new_empty(POINTS, grid.tiles, grid.width * x.shape[1])
+    for sample, coming, going in zip(_rows(x), _rows(gradient), _rows(to_x), strict=True):
+        points = grid.to_points(sample, forth, -1)
+        to_products = grid.to_points(coming, back, 0)
+        for k in range(POINTS):
+            image, product = grid.images(points[k]), grid.images(to_products[k])
+            to_image, to_filter, _ = torch.ops.aten.convolution_backward(
+                product, image, filters[k], None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
+            )
+            grid.images(to_points[k]).copy_(to_image)
+            to_filters[k] += to_filter
+        grid.from_points(to_points, forth.T.contiguous(), -1, going)
+    to_weight = torch.einsum("kj,kocyz->ocjyz", x.new_tensor(FILTER), torch.stack(to_filters))
+    return to_x, to_weight
+
+
+class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         filters = _filters(weight)
         out = x.new_empty(x.shape[0], weight.shape[0], *x.shape[2:]).contiguous(memory_format=torch.channels_last_3d)
         grid = _Slabs(*x.shape[2:])
+        forth, back = x.new_tensor(INPUT), x.new_tensor(OUTPUT)
         products = x.new_empty(POINTS, grid.tiles, grid.width * weight.shape[0])
         for sample, result in zip(_rows(x), _rows(out), strict=True):
-            points = grid.to_points(sample, INPUT.to(x), -1)
+            points = grid.to_points(sample, forth, -1)
             for k in range(POINTS):
                 # The second point enters each of the four results once: there the bias does, too.
                 made = functional.conv2d(grid.images(points[k]), filters[k], bias if k == 1 else None, padding=1)
                 grid.images(products[k]).copy_(made)
-            grid.from_points(products, OUTPUT.to(x), 0, result)
+            grid.from_points(products, back, 0, result)
         ctx.save_for_backward(x, weight)
         ctx.bias = bias is not None
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *coming: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        gradient = gradients[0].contiguous(memory_format=torch.channels_last_3d)
-        filters = _filters(weight)
-        to_filters = [torch.zeros_like(one) for one in filters]
-        to_x = torch.zeros_like(x)
-        grid = _Slabs(*x.shape[2:])
-        to_points = x.new_empty(POINTS, grid.tiles, grid.width * x.shape[1])
-        for sample, coming, going in zip(_rows(x), _rows(gradient), _rows(to_x), strict=True):
-            points = grid.to_points(sample, INPUT.to(x), -1)
-            to_products = grid.to_points(coming, OUTPUT.to(x).T.contiguous(), 0)
-            for k in range(POINTS):
-                image, product = grid.images(points[k]), grid.images(to_products[k])
-                to_image, to_filter, _ = torch.ops.aten.convolution_backward(
-                    product, image, filters[k], None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
-                )
-                grid.images(to_points[k]).copy_(to_image)
-                to_filters[k] += to_filter
-            grid.from_points(to_points, INPUT.to(x).T.contiguous(), -1, going)
-        to_weight = torch.einsum("kj,kocyz->ocjyz", FILTER.to(x), torch.stack(to_filters))
-        return to_x, to_weight, gradient.sum((0, 2, 3, 4)) if ctx.bias else None
+        return *gradients(x, weight, coming[0]), coming[0].sum((0, 2, 3, 4)) if ctx.bias else None
 
 
 class _Slabs:
@@ -160,7 +146,7 @@ class _Slabs:
 
 def _filters(weight: Tensor) -> list[Tensor]:
     """Six (K, C, 3, 3) filters, channels-last."""
-    made = torch.einsum("kj,ocjyz->kocyz", FILTER.to(weight), weight)
+    made = torch.einsum("kj,ocjyz->kocyz", weight.new_tensor(FILTER), weight)
     return [one.contiguous(memory_format=torch.channels_last) for one in made]
 
 

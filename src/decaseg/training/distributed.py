@@ -18,7 +18,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -139,6 +139,8 @@ class Ranks:
         except Exception as caught:
             error = caught
         failed = [rank for rank, wrong in enumerate(self.gather(error is not None)) if wrong]
+        if failed:
+            dist.destroy_process_group()
         if error is not None and self.rank == failed[0]:
             raise error
         if failed:
@@ -192,10 +194,25 @@ def joined() -> Iterator[Ranks]:
         with _silence(not ranks.first):
             yield ranks
     except FloatingPointError:
+        dist.destroy_process_group()
         if ranks.first:
             raise
         _leave_quietly()
-    dist.destroy_process_group()  # not after an error: then the others are to notice that this process is gone
+    dist.destroy_process_group()
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process with that exit code, also where it is still in the group that `joined` made.
+
+    A rank whose error the others do not know of, or that lost them, cannot take leave of them: the group would wait for
+    messages on their way. It is to be gone, so that the others notice; but torch's threads abort an interpreter that
+    ends in order, and the exit code with it.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        raise SystemExit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _join(cuda: bool, timeout_s: float, patience_s: float) -> Ranks:
