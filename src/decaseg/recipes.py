@@ -33,6 +33,7 @@ RULES: dict[str, Rule] = {
     "topk_share": (lambda value: 0 < value <= 1, "is a share of the voxels; give more than 0, at most 1"),
     "lr": ABOVE_0,
     "weight_decay": FROM_0,
+    "lr_end": SHARE,
     "clip_norm": ABOVE_0,
     "average_decay": INSIDE,
     "epochs": FROM_1,
@@ -92,6 +93,7 @@ class Recipe(Choices):
     lr: float = 1e-3
     weight_decay: float = 1e-2
     schedule: str = "one_cycle"
+    lr_end: float = 0.0  # share of the peak rate that the schedule falls to
     clip_norm: float | None = 12.0
     average_decay: float | None = 0.999
     # budget
@@ -169,17 +171,20 @@ def quick() -> Recipe:
     """
     return Recipe(
         name="quick",
-        base_filters=16,
+        base_filters=24,
         max_levels=4,
         deep_supervision=0,
         patch_cover=0.85,
         batch_size=2,
         voxels_per_batch=200_000,
-        rotation_share=0.4,
-        scale_share=0.4,
+        rotation_share=0.6,
+        scale_share=0.6,
+        elastic_share=0.3,
+        smooth_labels=True,
         augment_ramp=60.0,
         lr=3e-3,
-        average_decay=0.99,
+        lr_end=0.5,
+        average_decay=0.998,
         steps_per_epoch=50,
         minutes=10.0,
         validation_share=0.05,

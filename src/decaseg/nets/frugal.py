@@ -27,6 +27,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from decaseg.nets.convolution import gradients
+from decaseg.nets.norm import normalise_into
 from decaseg.nets.parts import Cut, Map, Part
 from decaseg.nets.savings import SAVINGS, Saving
 from decaseg.nets.shared_norm import SharedBatchNorm
@@ -89,6 +90,7 @@ class _Step:
             for part in self.cut.parts:
                 for i in range(self.samples):
                     self._run(part, i)
+                self.cut.scratch.clear()
                 if part.into.norm is not None:
                     _merge(part.into)
         else:
@@ -112,10 +114,12 @@ class _Step:
                     _sum_up(part.into)
                 for i in range(self.samples):
                     self._run_back(part, i)
+                self.cut.scratch.clear()
         else:
             for i in range(self.samples):
                 for part in parts:
                     self._run_back(part, i)
+            self.cut.scratch.clear()
         for part in parts:
             if part.into.norm is not None:
                 self._add(part.into.norm.weight, _grad(part.into.weight))
@@ -137,6 +141,10 @@ class _Step:
 
     def _run_back(self, part: Part, i: int) -> None:
         """The gradient by what `part` gave, on to its sources and parameters; sample `i` of its map is let go."""
+        with self.cut.scratch.borrowed():
+            self._back(part, i)
+
+    def _back(self, part: Part, i: int) -> None:
         gradient, part.into.gradients[i] = _there(part.into.gradients[i]), None
         if part.into.norm is not None:
             gradient = self._complete(part.into, i, gradient)
@@ -173,7 +181,7 @@ class _Step:
 
     def _make(self, part: Part, i: int) -> Tensor:
         raws = [self._sample(source, i) for source in part.sources]
-        with torch.no_grad(), self._precision():
+        with torch.no_grad(), self._precision(), self.cut.scratch.borrowed():
             x = part.between.call(raws, i)
             return part.convolution(x) if part.convolution is not None else x
 
@@ -191,10 +199,18 @@ class _Step:
         assert normed.mean_gradient is not None
         factor = -_there(normed.weight).detach() * torch.rsqrt(normed.variance + normed.norm.eps)
         weight, bias = (factor * mean for mean in normed.mean_gradient)
-        owed = functional.batch_norm(
-            self._sample(normed, i), normed.mean, normed.variance, weight, bias, False, 0.0, normed.norm.eps
-        )
-        return gradient.add_(owed)
+        raw, eps, none = self._sample(normed, i), normed.norm.eps, weight.new_empty(0)
+        if raw.device.type != "cpu":
+            return gradient.add_(
+                functional.batch_norm(raw, normed.mean, normed.variance, weight, bias, False, 0.0, eps)
+            )
+        with self.cut.scratch.borrowed():
+            owed = self.cut.scratch.like(raw)
+            normalise_into(
+                raw, weight, bias, normed.mean, normed.variance, False, 0.0, eps,
+                out=owed, save_mean=none, save_invstd=none,
+            )  # fmt: skip
+            return gradient.add_(owed)
 
     def _convolution(self, layer: nn.Conv3d, x: Tensor, gradient: Tensor) -> Tensor | None:
         """Gradients by a convolution's input (returned) and parameters (added), without running it again."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_normalise_into = torch.ops.aten.native_batch_norm.out
+normalise_into = torch.ops.aten.native_batch_norm.out
 _normalise_backward = torch.ops.aten.native_batch_norm_backward
 _activate_backward = torch.ops.aten.leaky_relu_backward
 
@@ -30,7 +30,7 @@ class InstanceNorm(nn.InstanceNorm3d):
 def normalise_and_activate(norm: nn.Module, activation: nn.Module, x: Tensor) -> Tensor:
     """`activation(norm(x))`, in one go where the pair allows it: (B, C, X, Y, Z) in and out."""
     if isinstance(norm, InstanceNorm) and norm.training and x.device.type == "cpu":
-        slope = _slope(activation)
+        slope = slope_of(activation)
         if slope is not None:
             result: Tensor = _SampleWise.apply(x, norm.weight, norm.bias, norm.eps, slope)
             return result
@@ -38,7 +38,7 @@ def normalise_and_activate(norm: nn.Module, activation: nn.Module, x: Tensor) ->
     return activated
 
 
-def _slope(activation: nn.Module) -> float | None:
+def slope_of(activation: nn.Module) -> float | None:
     """The slope below zero of (leaky) ReLU, None for others."""
     if isinstance(activation, nn.LeakyReLU):
         return activation.negative_slope
@@ -58,7 +58,7 @@ class _SampleWise(torch.autograd.Function):
         inverse_std = torch.empty_like(mean)
         for n in range(len(x)):
             row = slice(n, n + 1)
-            _normalise_into(
+            normalise_into(
                 x[row], weight, bias, None, None, True, 0.0, eps,
                 out=out[row], save_mean=mean[n], save_invstd=inverse_std[n],
             )  # fmt: skip

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from decaseg.nets.norm import normalise_into, slope_of
 from decaseg.nets.residual import ResidualBlock
 from decaseg.nets.savings import Saving
+from decaseg.nets.scratch import Scratch
 from decaseg.nets.skip import beside
 
 
@@ -67,10 +71,56 @@ class Map:
     voxels: float = 0.0
     mean_gradient: tuple[Tensor, Tensor] | None = None
 
-    def normalise(self, raw: Tensor) -> Tensor:
-        """Batch norm with the batch's statistics, which as far as autograd knows do not depend on `raw`."""
+    def normalise(self, raw: Tensor, slope: float | None, scratch: Scratch) -> Tensor:
+        """Batch norm with the batch's statistics, then (leaky) ReLU with `slope` below zero, or nothing for None.
+
+        As far as autograd knows the statistics do not depend on `raw`.
+        """
         assert self.norm is not None
-        return functional.batch_norm(raw, self.mean, self.variance, self.weight, self.bias, False, 0.0, self.norm.eps)
+        if raw.device.type == "cpu":
+            values = self.weight, self.bias, self.mean, self.variance
+            result: Tensor = _Normalised.apply(raw, *values, self.norm.eps, slope, scratch)
+            return result
+        normed = functional.batch_norm(raw, self.mean, self.variance, self.weight, self.bias, False, 0.0, self.norm.eps)
+        return normed if slope is None else functional.leaky_relu_(normed, slope)
+
+
+class _Normalised(torch.autograd.Function):
+    """`Map.normalise` with all that does not outlive a part in scratch."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        raw: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        slope: float | None,
+        scratch: Scratch,
+    ) -> Tensor:
+        out, none = scratch.like(raw), mean.new_empty(0)
+        normalise_into(raw, weight, bias, mean, variance, False, 0.0, eps, out=out, save_mean=none, save_invstd=none)
+        if slope is not None:
+            functional.leaky_relu_(out, slope)
+        ctx.save_for_backward(raw, weight, mean, variance)
+        ctx.rest = out, eps, slope, scratch
+        return out.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        raw, weight, mean, variance = ctx.saved_tensors
+        out, eps, slope, scratch = ctx.rest
+        gradient = gradients[0]
+        if slope is not None:
+            below = scratch.like(raw)
+            gradient = torch.ops.aten.leaky_relu_backward.grad_input(gradient, out, slope, True, grad_input=below)
+        found = torch.ops.aten.native_batch_norm_backward(
+            gradient, raw, weight, mean, variance, None, None, False, eps, [True, True, True]
+        )
+        return *found, None, None, None, None, None
 
 
 @dataclass(eq=False)
@@ -109,6 +159,7 @@ class Cut:
         self.parts: list[Part] = []
         self.outputs: list[Map] = []
         self.masks: list[Mask] = []
+        self.scratch = Scratch()
         self._channels = 0
         self._walk(network)
         for part in self.parts:
@@ -126,7 +177,7 @@ class Cut:
         levels = len(network.ups)
         for i, (up, block) in enumerate(zip(network.ups, network.decoder, strict=True)):
             (low, low_chain), (skip, skip_chain) = place, skips[levels - 1 - i]
-            place = self._level(block, ((*low, *skip), _both(beside, low_chain.then(up), skip_chain, len(low))))
+            place = self._level(block, ((*low, *skip), _both(self._beside, low_chain.then(up), skip_chain, len(low))))
             if i < levels - 1 and isinstance(network.heads[i], nn.Conv3d):
                 self.outputs.append(self._part(place, network.heads[i]))
         self.outputs.append(self._part(place, network.heads[-1]))
@@ -142,7 +193,10 @@ class Cut:
     def _layers(self, layers: Sequence[nn.Module], place: Place, keep_last: bool = True) -> Place:
         """Adds the parts of layers in a row; a convolution after which no other comes is kept if `keep_last`."""
         convolutions = [layer for layer in layers if isinstance(layer, nn.Conv3d | ResidualBlock)]
-        for layer in layers:
+        done: nn.Module | None = None
+        for layer, following in pairwise((*layers, None)):
+            if layer is None or layer is done:
+                continue
             sources, chain = place
             if isinstance(layer, nn.Conv3d):
                 kept = self.saving.keeps_first or (keep_last and layer is convolutions[-1])
@@ -152,7 +206,9 @@ class Cut:
                 place = self._residual(layer, place)
             elif isinstance(layer, _BatchNorm):
                 sources[0].norm = layer
-                place = sources, Chain(_normalised(sources[0]), (), True)
+                slope = None if following is None else slope_of(following)
+                done = None if slope is None else following
+                place = sources, Chain(self._normalised(sources[0], slope), (), True)
             elif isinstance(layer, nn.Dropout3d):
                 mask = Mask(layer.p, self._channels)
                 self.masks.append(mask)
@@ -170,15 +226,17 @@ class Cut:
         both = _both(torch.add, chain, shortcut, len(inner)).then(block.activation)
         return (self._part(((*inner, *outer), both), None),), RAW
 
+    def _normalised(self, source: Map, slope: float | None) -> Callable[[Sequence[Tensor], int], Tensor]:
+        return lambda raws, _: source.normalise(raws[0], slope, self.scratch)
+
+    def _beside(self, low: Tensor, skip: Tensor) -> Tensor:
+        return beside(low, skip, self.scratch)
+
     def _part(self, place: Place, convolution: nn.Conv3d | None, kept: bool = True) -> Map:
         into = Map(kept and not self.saving.keeps_nothing)
         into.maker = Part(*place, convolution, into)
         self.parts.append(into.maker)
         return into
-
-
-def _normalised(source: Map) -> Callable[[Sequence[Tensor], int], Tensor]:
-    return lambda raws, _: source.normalise(raws[0])
 
 
 def _masked(chain: Chain, mask: Mask) -> Callable[[Sequence[Tensor], int], Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from decaseg.geometry import Int3
@@ -29,6 +30,16 @@ NONLINEARITIES = {
 
 def _padding(kernel: Int3) -> Int3:
     return kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
+
+
+class MaxPool3d(nn.MaxPool3d):
+    """torch's, in the precision of what it gets; autocast would make it float32, to the same values."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled(input.device.type):
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input)
 
 
 class Block(nn.Module):
@@ -74,7 +85,7 @@ class UNet(nn.Module):
         up_spec = replace(spec, convs=spec.convs_up, residual=False)
         for level, (filters, stride) in enumerate(zip(spec.filters, spec.strides, strict=True)):
             pooled = spec.downsample == "maxpool" and stride != (1, 1, 1)
-            self.pools.append(nn.MaxPool3d(stride, stride) if pooled else nn.Identity())
+            self.pools.append(MaxPool3d(stride, stride) if pooled else nn.Identity())
             self.encoder.append(_encoder_level(spec, level, inputs, (1, 1, 1) if pooled else stride))
             inputs = filters
         self.ups = nn.ModuleList()

@@ -15,30 +15,30 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def one_cycle(progress: float) -> float:
-    """Share of the peak rate: up over the first 15 %, then a half cosine to 0 (after Smith and Topin 2019)."""
+def one_cycle(progress: float, end: float = 0.0) -> float:
+    """Share of the peak rate: up over the first 15 %, then a half cosine to `end` (after Smith and Topin 2019)."""
     warm = 0.15
     if progress < warm:
         return 0.04 + 0.96 * (0.5 - 0.5 * math.cos(math.pi * progress / warm))
-    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - warm) / (1 - warm)))
+    return cosine((progress - warm) / (1 - warm), end)
 
 
-def poly(progress: float) -> float:
-    """(1 - progress)^0.9, nnU-Net's schedule."""
-    return (1 - min(progress, 1.0)) ** 0.9
+def poly(progress: float, end: float = 0.0) -> float:
+    """(1 - progress)^0.9, nnU-Net's schedule, over `end`."""
+    return float(end + (1 - end) * (1 - min(progress, 1.0)) ** 0.9)
 
 
-def cosine(progress: float) -> float:
-    """A half cosine from the peak to 0, without a warm-up (Loshchilov and Hutter 2017, no restarts)."""
-    return 0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0))
+def cosine(progress: float, end: float = 0.0) -> float:
+    """A half cosine from the peak to `end`, without a warm-up (Loshchilov and Hutter 2017, no restarts)."""
+    return end + (1 - end) * (0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0)))
 
 
-def constant(progress: float) -> float:
+def constant(progress: float, end: float = 0.0) -> float:
     """Always the peak rate; `plateau` lowers it by its own state."""
     return 1.0
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {
+SCHEDULES: dict[str, Callable[[float, float], float]] = {
     "one_cycle": one_cycle,
     "poly": poly,
     "cosine": cosine,

@@ -120,7 +120,7 @@ def fit_run(
     ranks.own_randomness(recipe.seed, state.step)
     settings = Settings(
         lr=recipe.lr,
-        schedule=SCHEDULES[recipe.schedule],
+        schedule=lambda progress: SCHEDULES[recipe.schedule](progress, recipe.lr_end),
         budget=budget,
         precision=run.precision,
         clip_norm=recipe.clip_norm,
