@@ -34,6 +34,7 @@ RULES: dict[str, Rule] = {
     "lr": ABOVE_0,
     "weight_decay": FROM_0,
     "lr_end": SHARE,
+    "memory_goal_gib": ABOVE_0,
     "clip_norm": ABOVE_0,
     "average_decay": INSIDE,
     "epochs": FROM_1,
@@ -115,6 +116,7 @@ class Recipe(Choices):
     precision: str = "auto"
     threads: int | None = None
     checkpoint_minutes: float | None = None
+    memory_goal_gib: float | None = None  # stay below it where a saving can, though more be free; `--memory` overrules
     deterministic: bool = False
 
     def __post_init__(self) -> None:
@@ -227,6 +229,7 @@ def original() -> Recipe:
         val_fraction=0.15,
         keep="best",
         plateau_patience=5,
+        memory_goal_gib=9.0,  # a laptop's; without saving it takes 40
     )
 
 

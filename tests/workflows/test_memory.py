@@ -44,6 +44,23 @@ def test_a_limit_chooses_a_saving_that_changes_no_loss_and_is_written_down(tmp_p
     assert losses(saved) == pytest.approx(losses(plain), abs=1e-4)
 
 
+def test_a_goal_below_what_is_free_chooses_a_saving_unless_none_reaches_it_or_a_limit_is_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "return_freed_memory", lambda: None)
+    monkeypatch.setattr(workflow, "available_memory_gib", lambda: 50.0)
+    _, plain = trained(tmp_path, "plain", "--batch-size", "4")
+    plan = Plan.from_json(json.loads((plain / "plan.json").read_text()))
+    goal = f"memory_goal_gib={replace(plan, saving='blocks').memory_gib() + 1e-4}"
+    expected = [
+        (["--set", goal], "blocks"),
+        (["--set", "memory_goal_gib=0.01"], "none"),
+        (["--set", goal, "--memory", "50"], "none"),
+    ]
+    for number, (words, saving) in enumerate(expected):
+        code, out = trained(tmp_path, f"run{number}", "--batch-size", "4", *words)
+        assert code == 0
+        assert json.loads((out / "plan.json").read_text())["saving"] == saving
+
+
 def test_what_cannot_fit_is_refused_in_one_line_with_numbers_and_ways_out(tmp_path, capsys):
     code, out = trained(tmp_path, "refused", "--batch-size", "4000", "--memory", "0.6")
     message = capsys.readouterr().err.strip().splitlines()[-1]

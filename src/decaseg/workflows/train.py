@@ -195,8 +195,10 @@ def _fitted(ranks: Ranks, plan: Plan, recipe: Recipe, memory_gib: float | None) 
         return plan
     limit /= ranks.local_size if device.type == "cpu" else 1
     mine = -(-plan.batch_size // ranks.size)
-    if saving := least_saving(plan.network, plan.patch, mine, limit, precision):
-        return replace(plan, saving=saving)
+    limits = [limit] if memory_gib or recipe.memory_goal_gib is None else [min(limit, recipe.memory_goal_gib), limit]
+    for one in limits:
+        if saving := least_saving(plan.network, plan.patch, mine, one, precision):
+            return replace(plan, saving=saving)
     words = refusal(plan, mine, limit, precision)
     fits = most_patches(plan.network, plan.patch, mine, limit, precision) * ranks.size
     if not fits or (recipe.batch_size is not None and recipe.batch_size != named(recipe.name).batch_size):
