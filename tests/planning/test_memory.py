@@ -49,7 +49,7 @@ def test_more_needs_more_and_each_saving_less(norm, residual, steps, batch, prec
 
 
 def test_the_fastest_saving_that_fits_is_taken():
-    found = [least_saving(ORIGINAL, BIG, 8, limit, "fp32") for limit in (100, 12, 9, 6.5, 3)]
+    found = [least_saving(ORIGINAL, BIG, 8, limit, "fp32") for limit in (100, 12, 9, 7, 3)]
     assert found == ["none", "maps", "blocks", "half", None]
 
 

@@ -19,9 +19,10 @@ from decaseg.nets.spec import NetworkSpec
 LIBRARIES_GIB = 0.38  # interpreter, torch, the rest of the libraries
 COPIES = 5  # of the weights: themselves, gradients, two of the optimiser, an average
 # Without saving autograd also keeps what norms, nonlinearities and concatenations give, and freed blocks leave gaps:
-PLAIN = 4.3  # times the convolutions' maps, of each sample,
-PLAIN_WORK = 2.0  # and of one sample more
-WORK = 4.5  # while a part runs backward: maps of the finest level, of one sample
+PLAIN = 4.7  # times the convolutions' maps of each sample
+# While a part runs backward: maps of the finest level, of one sample; where parts before it run again, theirs too.
+WORK = {"maps": 3.5, "blocks": 7.5, "half": 7.5}
+WORK_APART = 4.5  # where each sample goes by itself
 BATCHES_AHEAD = 5  # in the queue, being cut, being augmented
 LOGITS = 3  # logits, their gradient, the truth: float32 maps
 
@@ -40,11 +41,11 @@ def memory_gib(network: NetworkSpec, patch: Int3, batch: int, saving: str = "non
     maps = _maps(network, patch)
     size = 2 if precision == "bf16" else 4
     if saving == "none":
-        activations = (batch * PLAIN + PLAIN_WORK) * size * (maps.first + maps.last)
+        activations = batch * PLAIN * size * (maps.first + maps.last)
     elif network.norm == "batch":
-        activations = batch * _coupled(maps, saving, size) + WORK * size * maps.finest
+        activations = batch * _coupled(maps, saving, size) + WORK[saving] * size * maps.finest
     else:
-        activations = _apart(maps, batch, saving, size) + WORK * size * maps.finest
+        activations = _apart(maps, batch, saving, size) + WORK_APART * size * maps.finest
     voxels = float(np.prod(patch))
     data = BATCHES_AHEAD * (4 * network.in_channels + 1) + LOGITS * 4 * network.out_channels
     return LIBRARIES_GIB + (COPIES * 4 * parameters(network) + activations + batch * voxels * data) / 2**30
