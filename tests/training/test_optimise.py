@@ -25,6 +25,14 @@ def test_schedules_begin_and_end_where_they_should():
         assert all(0 <= schedule(i / 100) <= 1 for i in range(121))  # minutes may run a little over
 
 
+@pytest.mark.parametrize("name", ["one_cycle", "poly", "cosine"])
+def test_a_schedule_with_an_end_falls_there_from_the_same_peak_and_no_further(name):
+    whole, part = ([SCHEDULES[name](i / 100, end) for i in range(121)] for end in (0.0, 0.3))
+    assert max(part) == max(whole) == pytest.approx(1) and part[:16] == pytest.approx(whole[:16], rel=0.2)
+    assert part[100:] == pytest.approx([0.3] * 21) and min(part[16:]) >= 0.3 - 1e-12
+    assert all(high >= low for high, low in zip(part, whole, strict=True))
+
+
 def test_one_cycle_rises_then_falls():
     rates = [one_cycle(i / 200) for i in range(201)]
     assert rates[:30] == sorted(rates[:30]) and rates[30:] == sorted(rates[30:], reverse=True)
