@@ -9,7 +9,7 @@ from torch import nn
 from decaseg.cli import call
 from decaseg.nets.device import choose_precision
 from decaseg.nets.residual import ResidualBlock
-from decaseg.training.optimise import cosine, poly
+from decaseg.training.optimise import cosine, one_cycle, poly
 from decaseg.workflows import fitting
 from tests.synthetic import write_dataset
 
@@ -56,6 +56,10 @@ def widest(found):
     return max(m.out_channels for m in found.modules if isinstance(m, nn.Conv3d))
 
 
+def rates(schedule):
+    return [schedule(i / 20) for i in range(21)]
+
+
 NETWORK = {
     "norm=batch": lambda f: kinds(f, nn.BatchNorm3d) > 0 and kinds(f, nn.InstanceNorm3d) == 0,
     "norm=group": lambda f: kinds(f, nn.GroupNorm) > 0 and kinds(f, nn.InstanceNorm3d) == 0,
@@ -78,8 +82,9 @@ TRAINING = {
     "optimiser=adam": lambda f: type(f.state.optimiser) is torch.optim.Adam,
     "weight_decay=0.5": lambda f: f.state.optimiser.param_groups[0]["weight_decay"] == 0.5,
     "lr=0.25": lambda f: f.settings.lr == 0.25,
-    "schedule=poly": lambda f: f.settings.schedule is poly,
-    "schedule=cosine": lambda f: f.settings.schedule is cosine,
+    "schedule=poly": lambda f: rates(f.settings.schedule) == rates(poly),
+    "schedule=cosine": lambda f: rates(f.settings.schedule) == rates(cosine),
+    "lr_end=0.3": lambda f: rates(f.settings.schedule) == [one_cycle(i / 20, 0.3) for i in range(21)],
     "schedule=plateau": lambda f: f.state.plateau is not None and f.state.plateau.patience == 10,
     "schedule=plateau plateau_patience=3": lambda f: f.state.plateau.patience == 3,
     "patience=4 min_delta=0.1": lambda f: (f.state.patience.patience, f.state.patience.min_delta) == (4, 0.1),
