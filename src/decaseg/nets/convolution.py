@@ -15,7 +15,8 @@ from decaseg.nets import winograd
 LEAST_BF16_LENGTH = 3
 
 # Below so many values (the last axis not counted) torch gives a float32 convolution of one sample to its own slow
-# kernel instead of oneDNN (`use_mkldnn` in ATen/native/Convolution.cpp), which is three to five times faster.
+# kernel instead of oneDNN (`use_mkldnn` in ATen/native/Convolution.cpp), which is 1.5 to 5 times faster
+# (step-speed/single_operations.py).
 LEAST_FOR_ONEDNN = 20_480
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]

@@ -13,9 +13,9 @@ from decaseg.nets.scratch import Scratch
 def beside(low: Tensor, skip: Tensor, scratch: Scratch | None = None) -> Tensor:
     """`torch.cat` along the channels; on a processor its gradients are whole tensors, not views of every second half.
 
-    What takes such a view (ReLU's gradient, a sum with the gradient of the way down) loses its vectors: 19 instead of
-    2.4 ms for a sum of 16 channels of 96^3 in bf16, where the copy takes 4.5. The result lies in `scratch`, where that
-    is given.
+    What takes such a view in bf16 (ReLU's gradient, a sum with the gradient of the way down) loses its vectors: a sum
+    takes five times as long, far more than making it whole (in float32 as much: step-speed/single_operations.py). The
+    result lies in `scratch`, where that is given.
     """
     if low.device.type != "cpu" or not (torch.is_grad_enabled() or scratch):
         return torch.cat([low, skip], dim=1)
