@@ -193,9 +193,12 @@ def _fitted(ranks: Ranks, plan: Plan, recipe: Recipe, memory_gib: float | None) 
     limit = memory_gib or (free * MEMORY_SHARE if free else None)
     if limit is None:
         return plan
-    limit /= ranks.local_size if device.type == "cpu" else 1
+    sharing = ranks.local_size if device.type == "cpu" else 1
+    limit /= sharing
     mine = -(-plan.batch_size // ranks.size)
-    limits = [limit] if memory_gib or recipe.memory_goal_gib is None else [min(limit, recipe.memory_goal_gib), limit]
+    limits = [limit]
+    if recipe.memory_goal_gib is not None and not memory_gib:
+        limits.insert(0, min(limit, recipe.memory_goal_gib / sharing))
     for one in limits:
         if saving := least_saving(plan.network, plan.patch, mine, one, precision):
             return replace(plan, saving=saving)
