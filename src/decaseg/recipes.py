@@ -186,6 +186,7 @@ def quick() -> Recipe:
         augment_ramp=60.0,
         lr=3e-3,
         lr_end=0.3,
+        members=None,
         average_decay=0.998,
         steps_per_epoch=50,
         minutes=10.0,

@@ -13,6 +13,7 @@ crops; nnU-Net's own are 2, as here.
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from decaseg.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
@@ -144,3 +145,17 @@ def test_a_budget_too_small_for_anything_still_ends():
 def test_a_patch_covers_no_more_than_asked_before_it_is_rounded_up():
     plan = make_plan(fingerprint(TASKS["04 hippocampus"]), Wishes(patch_cover=0.85))
     assert plan.patch == (32, 48, 32)  # 0.85 of 35 x 50 x 36 is 30 x 42 x 31
+
+
+def test_a_budget_in_minutes_is_shared_by_members_where_the_data_are_small():
+    """Wished for with members=None; brains are 484 times 9 million voxels, and get one network in any time."""
+    hippocampi, brains = fingerprint(TASKS["04 hippocampus"]), fingerprint(TASKS["01 brain"])
+
+    def members(data, **wishes):
+        return make_plan(data, Wishes(**wishes)).network.members
+
+    each = 0.35 * sum(float(np.prod(case.shape)) for case in hippocampi.cases) / 1e6
+    assert [members(hippocampi, members=None, minutes=n * each + 0.01) for n in (0.5, 1, 2, 3, 90)] == [1, 1, 2, 3, 4]
+    assert members(brains, members=None, minutes=90) == 1
+    assert members(hippocampi, members=None) == 1 == members(hippocampi, minutes=90)
+    assert members(brains, members=3, minutes=5) == 3

@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,9 +35,9 @@ def cases(count=3):
         yield TrainingCase(str(number), image, label, places)
 
 
-def new_state():
+def new_state(members=1):
     torch.manual_seed(0)
-    model = build(SPEC).to(memory_format=torch.channels_last_3d)
+    model = build(replace(SPEC, members=members)).to(memory_format=torch.channels_last_3d)
     return State(model, make_optimiser("adamw", model, 0.01, 0.01), Average(model, 0.9), Plateau(2))
 
 
@@ -81,19 +82,35 @@ def test_the_loss_falls_and_the_log_tells_it(tmp_path):
     assert [e["step"] for e in events if e["event"] == "validation"] == [20, 40]
 
 
-@pytest.mark.parametrize("stop_at", [7, 10])
-def test_stopping_saving_and_resuming_is_bit_equal_to_going_through(tmp_path, stop_at):
-    whole = new_state()
+@pytest.mark.parametrize(("stop_at", "members"), [(7, 1), (10, 1), (7, 3)])
+def test_stopping_saving_and_resuming_is_bit_equal_to_going_through(tmp_path, stop_at, members):
+    whole = new_state(members)
     assert train(whole, tmp_path / "whole")[0]
-    first = new_state()
+    first = new_state(members)
     assert train(first, tmp_path / "parts", stop_at)[0] is False and first.step == stop_at
-    second = new_state()
+    second = new_state(members)
     second.load(load_checkpoint(tmp_path / "parts" / "last.pt", tmp_path / "parts" / "previous.pt"))
     assert second.step == stop_at and train(second, tmp_path / "parts")[0]
     assert second.step == whole.step == 20 and second.plateau.state() == whole.plateau.state()
     for name, value in whole.model.state_dict().items():
         assert torch.equal(second.model.state_dict()[name], value), name
         assert torch.equal(second.average.values[name], whole.average.values[name]), name
+
+
+def test_of_three_members_a_step_trains_one_and_the_others_rest(tmp_path):
+    state, before = new_state(members=3), new_state(members=3)
+    train(state, tmp_path, stop_at=2)  # the first two have had a step each
+    for values, untouched in (
+        (state.model.state_dict(), before.model.state_dict()),
+        (state.average.values, before.average.values),
+    ):
+        moved = {name.split(".")[1] for name, value in values.items() if not torch.equal(value, untouched[name])}
+        assert moved == {"0", "1"}
+    alone = new_state()  # the same first weights and batch: member 0 did what a network by itself does
+    train(alone, tmp_path / "alone", stop_at=1)
+    for name, value in alone.model.state_dict().items():
+        assert torch.equal(state.model.state_dict()[f"nets.0.{name}"], value), name
+        assert torch.equal(state.average.values[f"nets.0.{name}"], alone.average.values[name]), name
 
 
 def test_keep_best_keeps_the_weights_of_the_best_validation(tmp_path):

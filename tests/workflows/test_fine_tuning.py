@@ -127,3 +127,18 @@ def test_a_folder_that_is_no_finished_run_is_refused(base, tmp_path, capsys):
     shutil.copytree(base / "run", tmp_path / "half")
     (tmp_path / "half" / "weights.safetensors").unlink()
     assert call([*words[:-1], f"{tmp_path}/half"]) == 2 and "has no weights yet" in capsys.readouterr().err
+
+
+def test_members_are_taken_over_together_and_their_heads_are_fresh_for_other_structures(tmp_path, capsys):
+    write_dataset(tmp_path / "data", shape=(16, 20, 16))
+    words = ["train", f"{tmp_path}/data", "--out", f"{tmp_path}/run", *TINY, "base_filters=4", "members=2"]
+    assert call([*words, "--epochs", "1"]) == 0
+    assert tune(tmp_path, tmp_path / "data", tmp_path / "same") == 0
+    assert compare(tmp_path, tmp_path / "same")[1] == set()
+    data = write_dataset(tmp_path / "other", shape=(16, 20, 16), labels=("a", "b", "c"), seed=1)
+    assert tune(tmp_path, data, tmp_path / "tuned") == 0
+    assert "all but 4 (heads)" in capsys.readouterr().err
+    equal, other = compare(tmp_path, tmp_path / "tuned")
+    assert equal and {name.split(".")[2] for name in other} == {"heads"} and len(other) == 4
+    assert tune(tmp_path, data, tmp_path / "three", "--set", "members=3") == 2
+    assert "members 2, not 3" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from torch import nn
 
 from decaseg.cli import call
 from decaseg.nets.device import choose_precision
+from decaseg.nets.members import members_of
 from decaseg.nets.residual import ResidualBlock
 from decaseg.training.optimise import cosine, one_cycle, poly
 from decaseg.workflows import fitting
@@ -62,6 +63,7 @@ def rates(schedule):
 
 NETWORK = {
     "norm=batch": lambda f: kinds(f, nn.BatchNorm3d) > 0 and kinds(f, nn.InstanceNorm3d) == 0,
+    "members=2": lambda f: len(members_of(f.state.model)) == 2,
     "norm=group": lambda f: kinds(f, nn.GroupNorm) > 0 and kinds(f, nn.InstanceNorm3d) == 0,
     "norm=none": lambda f: kinds(f, nn.InstanceNorm3d, nn.BatchNorm3d, nn.GroupNorm) == 0,
     "nonlinearity=relu": lambda f: kinds(f, nn.ReLU) > 0 and kinds(f, nn.LeakyReLU) == 0,

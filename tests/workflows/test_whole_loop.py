@@ -11,7 +11,7 @@ from decaseg.storage import nifti
 from decaseg.volume import Volume
 from decaseg.workflows import export as export_workflow
 from tests.synthetic import write_dataset
-from tests.workflows.conftest import TINY
+from tests.workflows.conftest import LEARNT, TINY
 
 METRICS = {"dice", "hd95_mm", "nsd", "sensitivity", "specificity", "precision", "volume_ml"}
 PARITY = {"cases", "mean_dice_source", "mean_dice_export", "max_dice_drop"}
@@ -120,6 +120,18 @@ def test_a_bundle_holds_what_the_contract_says(tiny):
     assert sorted(p.name for p in (tiny / "bundle").iterdir()) == [
         "MODEL_CARD.md", "bundle.json", "model.bin", "model.xml"]  # fmt: skip
     assert "case_00" not in (tiny / "bundle" / "bundle.json").read_text()  # patients' names stay at home
+
+
+@pytest.mark.parametrize("form", ["openvino", "onnx"])
+def test_members_are_trained_scored_and_exported_as_one_model(tmp_path, form):
+    write_dataset(tmp_path / "data")
+    words = ["--out", f"{tmp_path}/run", *TINY, "--set", *LEARNT, "steps_per_epoch=40", "base_filters=8", "members=2"]
+    assert call(["train", f"{tmp_path}/data", *words]) == 0
+    assert read(tmp_path / "run" / "plan.json")["network"]["members"] == 2
+    data = ["--data", f"{tmp_path}/data", "--threads", "1"]
+    assert call(["export", f"{tmp_path}/run", "--out", f"{tmp_path}/bundle", "--format", form, *data]) == 0
+    parity = read(tmp_path / "bundle" / "bundle.json")["parity"]
+    assert parity["passed"] and parity["cases"] > 0 and parity["mean_dice_source"] > 0.3
 
 
 def test_a_damaged_export_fails_its_gate_and_says_so_ever_after(tiny, tmp_path, monkeypatch, capsys):

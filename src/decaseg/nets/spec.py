@@ -64,13 +64,17 @@ def style_of(choices: Style) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class NetworkSpec(Style):
-    """A U-Net: one entry a level in `filters`, `strides` (the first is (1, 1, 1)) and `kernels`, finest first."""
+    """A U-Net: one entry a level in `filters`, `strides` (the first is (1, 1, 1)) and `kernels`, finest first.
+
+    `members` above 1: so many of them, with weights of their own, whose logits are averaged.
+    """
 
     in_channels: int
     out_channels: int
     filters: tuple[int, ...]
     strides: tuple[Int3, ...]
     kernels: tuple[Int3, ...]
+    members: int = 1
 
     def __post_init__(self) -> None:
         if not len(self.filters) == len(self.strides) == len(self.kernels) >= 1:

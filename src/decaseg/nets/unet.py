@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from decaseg.geometry import Int3
 from decaseg.nets import frugal
 from decaseg.nets.convolution import Conv3d
+from decaseg.nets.members import Members
 from decaseg.nets.norm import InstanceNorm, normalise_and_activate
 from decaseg.nets.residual import Layers, ResidualBlock, residual_level
 from decaseg.nets.skip import beside
@@ -140,6 +141,8 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def build(spec: NetworkSpec) -> UNet:
+def build(spec: NetworkSpec) -> UNet | Members:
     """The network of `spec` with fresh weights drawn from torch's global generator."""
-    return UNet(spec)
+    if spec.members == 1:
+        return UNet(spec)
+    return Members([UNet(replace(spec, members=1)) for _ in range(spec.members)])

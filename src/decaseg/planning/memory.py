@@ -97,7 +97,7 @@ def parameters(network: NetworkSpec) -> float:
             total += float(np.prod(network.strides[level + 1])) * deeper * filters
             total += float(np.prod(kernel)) * filters * (2 + network.convs_up - 1) * filters
         inputs = filters
-    return total
+    return total * network.members
 
 
 def least_saving(network: NetworkSpec, patch: Int3, batch: int, limit_gib: float, precision: str) -> str | None:

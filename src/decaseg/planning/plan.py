@@ -22,6 +22,8 @@ FORMAT = 1
 MIN_KEPT_SHARE = 0.75  # nnU-Net: when cropping to nonzero removes a quarter, statistics are taken inside only
 MAX_FLATNESS = 3
 MIN_BATCH = 2
+MINUTES_A_MEGAVOXEL = 0.35  # of all cases: more time for one network pays less (benchmarks/time-to-accuracy)
+MOST_MEMBERS = 4
 MAX_BATCH_SHARE = 0.05  # nnU-Net: one batch shows at most 5 % of the data set's voxels
 # What training without saving keeps, fp32: about 120 bytes a voxel and base filter for two patches, and half a GiB for
 # the libraries. Only chooses a size for `--memory`; what is then promised is `memory.memory_gib`.
@@ -125,7 +127,8 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes, start: Plan | None = Non
     maps, budget = len(channels) + target.out_channels, _budget(wishes)
     if start is None:
         topology = _topology(wishes, how.spacing_mm, median_shape, maps, budget)
-        network = _network(topology, wishes, len(channels), target.out_channels)
+        members = wishes.members or _members(wishes.minutes, shapes)
+        network = _network(topology, wishes, len(channels), target.out_channels, members)
     else:
         topology = _as_started(wishes, start)
         network = replace(start.network, out_channels=target.out_channels)
@@ -167,10 +170,24 @@ def _as_started(wishes: Wishes, start: Plan) -> Topology:
     return Topology(round_up(wishes.patch or start.patch, strides), strides, start.network.kernels)
 
 
-def _network(topology: Topology, wishes: Wishes, channels: int, outputs: int) -> NetworkSpec:
+def _network(topology: Topology, wishes: Wishes, channels: int, outputs: int, members: int) -> NetworkSpec:
     levels = len(topology.strides)
     style = style_of(wishes) | {"deep_supervision": min(wishes.deep_supervision, max(0, levels - 2))}
-    return NetworkSpec(channels, outputs, _filters(topology, wishes), topology.strides, topology.kernels, **style)
+    filters = _filters(topology, wishes)
+    return NetworkSpec(channels, outputs, filters, topology.strides, topology.kernels, members, **style)
+
+
+def _members(minutes: float | None, shapes: Sequence[Sequence[float]]) -> int:
+    """Networks to average: one for each time that is enough for one, since two halves beat a whole twice as long.
+
+    >>> hippocampi = [(36, 50, 35)] * 208  # 13 million voxels
+    >>> [_members(minutes, hippocampi) for minutes in (5, 15, 90)]
+    [1, 3, 4]
+    """
+    if minutes is None:
+        return 1
+    megavoxels = float(np.prod(np.array(shapes), axis=1).sum()) / 1e6
+    return max(1, min(MOST_MEMBERS, int(minutes / (MINUTES_A_MEGAVOXEL * megavoxels))))
 
 
 def _same_channels(channels: Sequence[str], start: Plan) -> None:

@@ -26,6 +26,7 @@ class Choices(Style):
     batch_size: int | None = None
     voxels_per_batch: int = 5_100_000  # makes nnU-Net's patches for all ten tasks, e.g. 2 x 128^3 for brains
     mirror: str = "auto"
+    members: int | None = 1  # networks that are averaged; None: as many as a budget in minutes has time for
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,6 +38,7 @@ class Choices(Style):
             ("--set max_levels=", self.max_levels),
             ("--batch-size ", self.batch_size),
             ("--set voxels_per_batch=", self.voxels_per_batch),
+            ("--set members=", self.members),
         ):
             if count is not None and count < 1:
                 raise ValueError(f"{option}{count}: must be at least 1")
@@ -53,6 +55,7 @@ class Wishes(Choices):
     """All that a plan follows from besides the data."""
 
     memory_gib: float | None = None
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

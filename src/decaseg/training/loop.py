@@ -5,6 +5,8 @@
 Batch n and its augmentation are functions of (seed, n), so a resumed run goes on with the same samples. The
 schedule follows progress: the share of the wall clock when the budget is minutes, of the steps otherwise.
 
+Where the model is several networks, they train in turn, one a step.
+
 Several processes may share the batches (`hooks.ranks`): each does its rows, gradients are added up, and what is decided
 by a clock or a signal is decided for all; with one process those are what they were.
 """
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 from decaseg.data.patches import Batch
 from decaseg.losses import Loss, deeply_supervised
 from decaseg.nets.device import autocast
+from decaseg.nets.members import in_turn
 from decaseg.training.distributed import ALONE, Ranks
 from decaseg.training.events import EventLog
 from decaseg.training.optimise import Average, Patience, Plateau
@@ -218,14 +221,15 @@ def _step(
     ranks: Ranks,
 ) -> float:
     """Forward, backward, clip, update; returns the loss. FloatingPointError before the update where it would spoil."""
+    net = in_turn(state.model, state.step)
     with autocast(device, settings.precision):
-        logits = state.model(image)
+        logits = net(image)
     loss = deeply_supervised(loss_of, logits, truth) if isinstance(logits, list) else loss_of(logits, truth)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    ranks.add_gradients(state.model.parameters())
+    ranks.add_gradients(net.parameters())
     most = float("inf") if settings.clip_norm is None else settings.clip_norm
-    length = torch.nn.utils.clip_grad_norm_(state.model.parameters(), most)
+    length = torch.nn.utils.clip_grad_norm_(net.parameters(), most)
     value = float(loss.detach())
     for what, number in (("loss", value), ("gradient", float(length))):
         if not math.isfinite(number):

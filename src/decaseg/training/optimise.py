@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from decaseg.nets.members import members_of
+
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": lambda params, lr, decay: torch.optim.Adam(params, lr=lr, weight_decay=decay, eps=1e-7),  # Keras' eps
     "adamw": lambda params, lr, decay: torch.optim.AdamW(params, lr=lr, weight_decay=decay),
@@ -104,7 +106,10 @@ class Patience:
 
 
 class Average:
-    """Exponential moving average of a model's parameters and statistics; young averages forget faster."""
+    """Exponential moving average of a model's parameters and statistics; young averages forget faster.
+
+    Of members (see `nets.members`) each step changes one; the others' averages rest meanwhile.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -113,17 +118,18 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Takes in what a step has changed; to be called after each."""
+        nets = members_of(model)
+        turn, done = self.updates % len(nets), self.updates // len(nets) + 1
         self.updates += 1
-        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        mine, theirs = _floating(self.values), _floating(model.state_dict())
-        torch._foreach_lerp_(list(mine.values()), [theirs[n] for n in mine], weight)
-        for name, tensor in model.state_dict().items():
+        weight = 1 - min(self.decay, (1 + done) / (10 + done))
+        prefix = f"nets.{turn}." if len(nets) > 1 else ""
+        changed = nets[turn].state_dict(prefix=prefix)
+        moving = [name for name, tensor in changed.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.values[name] for name in moving], [changed[name] for name in moving], weight)
+        for name, tensor in changed.items():
             if not tensor.is_floating_point():
                 self.values[name].copy_(tensor)
-
-
-def _floating(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
+from decaseg.nets.members import own_name
+
 HEADS = "heads."  # the 1 x 1 x 1 convolutions that give the structures
 
 
@@ -19,7 +21,7 @@ def take_over(model: nn.Module, weights: Mapping[str, Tensor], leave: Collection
     with torch.no_grad():
         for name, mine in model.state_dict().items():
             theirs = weights.get(name)
-            if theirs is None or theirs.shape != mine.shape or name.startswith(tuple(leave)):
+            if theirs is None or theirs.shape != mine.shape or own_name(name).startswith(tuple(leave)):
                 fresh.append(name)
             else:
                 mine.copy_(theirs)

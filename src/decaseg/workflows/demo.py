@@ -28,6 +28,7 @@ def recipe(minutes: float) -> Recipe:
         elastic_share=0.0,
         smooth_labels=False,
         lr_end=0.0,
+        members=1,
         average_decay=0.99,
         patch=(48, 48, 48),
         batch_size=2,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from decaseg.nets.members import own_name
 from decaseg.nets.spec import style_of
 from decaseg.planning.fingerprint import Fingerprint, sha256_of
 from decaseg.planning.plan import Plan
@@ -21,7 +22,7 @@ from decaseg.training.distributed import Ranks
 from decaseg.training.loop import State
 from decaseg.training.warm_start import HEADS, take_over
 
-NETWORK = ("base_filters", "max_filters", "max_levels")  # with the style: what the other RUN settles
+NETWORK = ("base_filters", "max_filters", "max_levels", "members")  # with the style: what the other RUN settles
 UP_TO = {"max_filters", "max_levels", "deep_supervision"}  # limits: a network may well stay below them
 
 
@@ -62,9 +63,8 @@ def read_start(recipe: Recipe) -> Start | None:
 def recipe_of(recipe: Recipe, start: Start) -> Recipe:
     """The recipe with the other RUN's network; ValueError for a wish that the weights do not allow."""
     plain, network = named(recipe.name), start.plan.network
-    settled = style_of(network) | dict(
-        zip(NETWORK, (network.filters[0], max(network.filters), len(network.filters)), strict=True)
-    )
+    sizes = (network.filters[0], max(network.filters), len(network.filters), network.members)
+    settled = style_of(network) | dict(zip(NETWORK, sizes, strict=True))
     for name, value in settled.items():
         asked = getattr(recipe, name)
         allowed = asked == value or (name in UP_TO and asked > value)
@@ -115,4 +115,4 @@ def _read(start: Start) -> dict[str, Tensor]:
 
 
 def _part(name: str) -> str:
-    return name.split(".")[0]
+    return own_name(name).split(".")[0]

@@ -173,5 +173,5 @@ def _augmentation(plan: Plan, recipe: Recipe, rows: slice, cases: int) -> Augmen
         flat_axis=plan.flat_axis,
     )
     intensity = Intensity().times(recipe.intensity_strength) if recipe.intensity else None
-    ramp_steps = round(recipe.augment_ramp * cases / plan.batch_size)
+    ramp_steps = round(recipe.augment_ramp * plan.network.members * cases / plan.batch_size)
     return Augmentation(plan.patch, spatial, intensity, recipe.seed, plan.batch_size, rows, ramp_steps)

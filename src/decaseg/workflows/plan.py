@@ -44,7 +44,7 @@ def run(
 def wishes_of(recipe: Recipe, memory_gib: float | None = None) -> Wishes:
     """The planner's share of a recipe."""
     chosen = {field.name: getattr(recipe, field.name) for field in fields(Choices)}
-    return Wishes(**chosen, memory_gib=memory_gib)
+    return Wishes(**chosen, memory_gib=memory_gib, minutes=recipe.minutes)
 
 
 def fingerprint_rows(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:
@@ -88,7 +88,8 @@ def plan_rows(plan: Plan, precision: str = "fp32") -> list[tuple[str, str, str]]
 
 def _network(net: NetworkSpec) -> str:
     kind = "residual U-Net" if net.residual else "U-Net"
-    return f"{kind}, filters {'-'.join(map(str, net.filters))}, {net.norm} norm, {net.downsample} down"
+    averaged = "" if net.members == 1 else f"the mean of {net.members}: "
+    return f"{averaged}{kind}, filters {'-'.join(map(str, net.filters))}, {net.norm} norm, {net.downsample} down"
 
 
 def _memory(plan: Plan, precision: str) -> str:
