@@ -4,18 +4,23 @@ Siblings of this layer import nothing from here, and this imports no torch: numb
 """
 
 from decaseg.metrics.case import DEFAULT_TOLERANCE_MM, CaseScores, score_case
-from decaseg.metrics.choices import METRICS, Metric
+from decaseg.metrics.choices import LESION_METRICS, METRICS, Metric, better
+from decaseg.metrics.lesions import LESION_RULES, LesionRule
 from decaseg.metrics.pair import MaskPair
 from decaseg.metrics.summary import Statistic, Summary, bootstrap_ci95, summarise, write_csv
 
 __all__ = [
     "DEFAULT_TOLERANCE_MM",
+    "LESION_METRICS",
+    "LESION_RULES",
     "METRICS",
     "CaseScores",
+    "LesionRule",
     "MaskPair",
     "Metric",
     "Statistic",
     "Summary",
+    "better",
     "bootstrap_ci95",
     "score_case",
     "summarise",
