@@ -29,8 +29,9 @@ def values(pair):
 @given(pairs())
 def test_every_value_is_finite_and_in_its_range(pair):
     for name, value in values(pair).items():
-        ml, voxels = pair.truth.size * pair.voxel_ml, pair.truth.size
-        high = pair.diagonal_mm if name.endswith("_mm") else ml if "_ml" in name else voxels if "lesions_" in name else 1
+        size = pair.truth.size
+        highest = {"_mm": pair.diagonal_mm, "_ml": size * pair.voxel_ml, "lesions_": size}
+        high = next((limit for part, limit in highest.items() if part in name), 1.0)
         assert isinstance(value, float) and 0.0 <= value <= high * (1 + 1e-12), name
 
 

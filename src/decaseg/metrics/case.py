@@ -43,9 +43,9 @@ def score_case(
 
     Both are (X, Y, Z) arrays of whole numbers on the same grid of `spacing_mm`. `structures` gives the label values
     that belong to each structure, `predicted` those it has in the prediction where they differ (structures may
-    overlap). `tolerances_mm` is what NSD forgives, per structure, 1 mm where it is silent. With `lesions` the lesion-wise
-    metrics are computed too, by that rule. Empty masks follow `metrics.empty`. A ValueError says which argument does
-    not fit.
+    overlap). `tolerances_mm` is what NSD forgives, per structure, 1 mm where it is silent. With `lesions` the
+    lesion-wise metrics are computed too, by that rule. Empty masks follow `metrics.empty`. A ValueError says which
+    argument does not fit.
 
     >>> truth = np.zeros((8, 8, 8), np.uint8); truth[2:6, 2:6, 2:6] = 1
     >>> score_case(np.roll(truth, 1, axis=0), truth, {"cube": (1,)}, (1, 1, 1)).structures["cube"]["dice"]

@@ -41,8 +41,8 @@ class MaskPair:
     """The voxels of one structure as predicted and as true: two bool arrays (X, Y, Z) of one shape.
 
     `spacing_mm` is the length of a voxel along each axis. `tolerance_mm` is what the normalised surface distance
-    forgives, `lesion_rule` what tells lesions apart. What follows from them is computed when first asked for, on the box
-    round both masks, and kept.
+    forgives, `lesion_rule` what tells lesions apart. What follows from them is computed when first asked for, on the
+    box round both masks, and kept.
     """
 
     prediction: NDArray[np.bool_]
