@@ -1,6 +1,6 @@
 """Scores of one pair of label maps: decaseg against DeepMind's surface-distance, MONAI, SimpleITK and scikit-image.
 
-    python benchmarks/scores/measure.py ../shared/data/Task01_BrainTumour/labelsTr [--rounds 7]
+    OMP_NUM_THREADS=1 python benchmarks/scores/measure.py ../shared/data/Task01_BrainTumour/labelsTr [--rounds 7]
 
 Each reference computes what it has; decaseg computes that same set, from the label maps on. All run on one thread, one
 after the other in every round, so that what else the machine does meets them alike. The process's own CPU time is the
@@ -10,7 +10,6 @@ number to read on a shared machine.
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import statistics
 import subprocess
@@ -18,15 +17,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"
-
 import monai.metrics
 import numpy as np
 import SimpleITK
 import skimage.metrics
 import surface_distance
 import torch
+
 from decaseg.metrics import LESION_RULES, METRICS, MaskPair, score_case
 from decaseg.metrics.case import mask_of
 from decaseg.storage import nifti

@@ -26,6 +26,7 @@ from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
 from decaseg.storage.files import read_json, replacing, write_json
 from decaseg.volume import Volume
 from decaseg.workflows.models import Model, open_model
+from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
 
 CASES = ("val", "all")
 
@@ -42,6 +43,7 @@ def run(
     threads: int | None = None,
     pictures: bool = True,
     as_json: bool = False,
+    wishes: Wishes | None = None,
 ) -> int:
     """Scores MODEL on full volumes in the images' own grids; writes the evaluation folder and returns 0.
 
@@ -54,13 +56,17 @@ def run(
     for warning in opened.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     chosen, trained = choose_cases(opened, dataset, cases)
+    wishes = wishes or Wishes()
+    scoring = make_scoring(wishes, opened.plan.target, dataset.root.resolve().name)
+    check_groups(wishes, [files.case for files in chosen])
     out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, CaseScores] = {}
     with progress("evaluating", lines=True) as advance:
         for number, files in enumerate(chosen, 1):
-            scores[files.case] = _evaluate_case(files, dataset.labels, opened.predictor, out, pictures)
+            scores[files.case] = _evaluate_case(files, dataset.labels, opened.predictor, scoring, out, pictures)
             advance(number, len(chosen))
-    document = summarise(scores).to_json() | {
+    document = with_groups(summarise(scores), wishes).to_json() | {
+        "scoring": scoring.to_json(),
         "model": str(model),
         "engine": opened.predictor.engine.name,
         "precision": opened.predictor.engine.precision,
@@ -119,7 +125,7 @@ def _selection(opened: Model) -> str:
 
 
 def _evaluate_case(
-    files: CaseFiles, labels_known: Collection[int], predictor: Predictor, out: Path, pictures: bool
+    files: CaseFiles, labels_known: Collection[int], predictor: Predictor, scoring: Scoring, out: Path, pictures: bool
 ) -> CaseScores:
     """Predicts, scores, and writes prediction, truth, image and pictures of one case."""
     image, truth = read_pair(files, labels_known)
@@ -128,7 +134,7 @@ def _evaluate_case(
     except ValueError as error:
         raise ValueError(f"{files.image}: {error}") from None
     target = predictor.target
-    scores = score_labels(labels, truth, target)
+    scores = score_labels(labels, truth, target, scoring)
     painted = image.with_array(target.as_painted(truth.array[0]))
     folder = out / "predictions"
     nifti.write(folder / f"{files.case}_pred.nii.gz", labels)
@@ -159,9 +165,13 @@ def read_pair(files: CaseFiles, labels: Collection[int]) -> tuple[Volume, Volume
     return image, truth.with_array(whole.astype(np.uint8))
 
 
-def score_labels(labels: Volume, truth: Volume, target: Target) -> CaseScores:
+def score_labels(labels: Volume, truth: Volume, target: Target, scoring: Scoring | None = None) -> CaseScores:
     """The scores of a predicted label map against the data set's own labels."""
-    return score_case(labels.array[0], truth.array[0], target.label_sets, labels.spacing_mm, target.predicted_sets)
+    sets = target.label_sets, labels.spacing_mm, target.predicted_sets
+    more: dict[str, Any] = {}
+    if scoring is not None:
+        more = {"tolerances_mm": scoring.tolerances_mm, "lesions": scoring.lesions}
+    return score_case(labels.array[0], truth.array[0], *sets, **more)
 
 
 def _copy_image(source: Path, image: Volume, path: Path) -> None:
