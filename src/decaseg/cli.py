@@ -40,6 +40,9 @@ ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Processor thread
 StepOption = Annotated[float, typer.Option(help="Distance between windows, as a share of their length.")]
 TtaOption = Annotated[bool, typer.Option("--tta", help="Average over mirrored images (those mirrored in training).")]
 
+CleanOption = Annotated[
+    bool, typer.Option("--postprocessing/--no-postprocessing", help="What decaseg postprocess chose for MODEL.")
+]
 ToleranceOption = Annotated[
     list[str] | None, typer.Option(metavar="MM …", help="What NSD forgives, in mm: 2, or 1=2 liver=3.")
 ]
@@ -164,13 +167,31 @@ def evaluate(
     lesions: LesionsOption = None,
     groups: GroupsOption = None,
     group_by: GroupByOption = None,
+    postprocessing: CleanOption = True,
     as_json: JsonOption = False,
 ) -> int:
     """Predicts and scores full volumes."""
     from decaseg.workflows import evaluate as workflow
 
     wishes = _wishes(tolerance, lesions, groups, group_by)
-    return workflow.run(model, data, out, cases, engine, tta, step, device, threads, pictures, as_json, wishes)
+    more = pictures, as_json, wishes, postprocessing
+    return workflow.run(model, data, out, cases, engine, tta, step, device, threads, *more)
+
+
+@app.command()
+def postprocess(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training.")],
+    data: Annotated[Path, typer.Option(metavar="DATASET", help="Where its validation cases are.")],
+    tta: TtaOption = False,
+    step: StepOption = 0.5,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Chooses on the validation cases what is cleaned of predictions, if anything."""
+    from decaseg.workflows import postprocess as workflow
+
+    return workflow.run(run, data, tta, step, device, threads, as_json)
 
 
 @app.command()
@@ -184,11 +205,12 @@ def predict(
     step: StepOption = 0.5,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    postprocessing: CleanOption = True,
 ) -> int:
     """Label maps for images, on their own grids."""
     from decaseg.workflows import predict as workflow
 
-    return workflow.run(model, inputs, out, engine, tta, probabilities, step, device, threads)
+    return workflow.run(model, inputs, out, engine, tta, probabilities, step, device, threads, postprocessing)
 
 
 @app.command()

@@ -44,6 +44,7 @@ def run(
     pictures: bool = True,
     as_json: bool = False,
     wishes: Wishes | None = None,
+    postprocessing: bool = True,
 ) -> int:
     """Scores MODEL on full volumes in the images' own grids; writes the evaluation folder and returns 0.
 
@@ -52,7 +53,8 @@ def run(
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
     dataset = read_dataset(data)
-    opened = open_model(model, engine, tta, step, device, threads=threads)
+    opened = open_model(model, engine, tta, step, device, threads=threads, postprocessing=postprocessing)
+    post = opened.predictor.postprocessing
     for warning in opened.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     chosen, trained = choose_cases(opened, dataset, cases)
@@ -73,7 +75,8 @@ def run(
         "target": opened.plan.target.kind,
         "cases_scored": cases,
         "trained_on": trained,
-        "selection": _selection(opened),
+        "selection": opened.selection(),
+        "postprocessing": None if post is None else post.to_json(),
     }
     write_csv(out / "metrics.csv", scores)
     if opened.run is not None:
@@ -116,12 +119,6 @@ def known_cases(opened: Model, dataset: Dataset) -> tuple[set[str], set[str]]:
 def hash_of_case(case: str) -> str:
     """A case's name as bundles keep it: handing a model on must not hand on patients' ids."""
     return hashlib.sha256(case.encode()).hexdigest()[:16]
-
-
-def _selection(opened: Model) -> str:
-    if opened.run is not None and opened.run.provenance.is_file():
-        return str(read_json(opened.run.provenance).get("selection", ""))
-    return str((opened.bundle or {}).get("selection", ""))
 
 
 def _evaluate_case(
