@@ -2,12 +2,14 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from decaseg.cli import call
 from decaseg.data.targets import make_target
+from decaseg.metrics.decathlon import tolerance_of
 from decaseg.storage import nifti
 from decaseg.volume import Volume
 from decaseg.workflows.scoring import Wishes, make_scoring, parsed_tolerances
@@ -76,6 +78,37 @@ def test_the_decathlons_tolerance_is_taken_for_its_data_sets_and_can_be_overrule
     assert make_scoring(Wishes(), target, "liver").tolerances_mm == {"liver": 1.0, "cancer": 1.0}
     over = make_scoring(Wishes(tolerance=("2=3",)), target, "Task03_Liver")
     assert over.tolerances_mm == {"liver": 7.0, "cancer": 3.0} and over.tolerances_from == "--tolerance"
+
+
+@pytest.mark.parametrize(
+    ("folder", "mm"),
+    [
+        ("Task01_BrainTumour", 5.0),
+        ("Task04_Hippocampus", 1.0),
+        ("Task10_Colon", 4.0),
+        ("Task010_Colon", 4.0),
+        ("Dataset007_Pancreas", 5.0),
+        ("Task11_Colon", None),
+        ("Task10_Colon_old", None),
+        ("colon", None),
+    ],
+)
+def test_a_data_set_is_known_by_its_folders_whole_name(folder, mm):
+    assert tolerance_of(folder) == mm
+
+
+def test_evaluate_scores_as_it_is_told_and_records_it(tiny, tmp_path):
+    data = tmp_path / "Task03_Liver"
+    shutil.copytree(tiny / "data", data)
+    (tmp_path / "groups.csv").write_text("case,scanner\n" + "".join(f"case_00{i},GE\n" for i in range(6)))
+    words = ["--cases", "all", "--no-pictures", "--threads", "1", "--lesions", "glioma"]
+    arguments = ["--data", f"{data}", "--out", f"{tmp_path}/out", "--groups", f"{tmp_path}/groups.csv"]
+    assert call(["evaluate", f"{tiny}/run", *arguments, *words, "--tolerance", "anterior=2"]) == 0
+    found = document(tmp_path)
+    assert found["scoring"]["nsd_tolerance_mm"] == {"anterior": 2.0, "posterior": 7.0}
+    assert found["scoring"]["lesions"] == {"dilation_mm": 3.0, "ignored_up_to_mm3": 50.0}
+    assert "lesion_dice" in found["structures"]["anterior"] and found["groups"]["groups"]["GE"]["n"] == 6
+    assert found["groups"]["groups"]["GE"]["mean_dice"] == found["mean_dice"]
 
 
 def test_how_was_scored_changes_the_scores_and_is_recorded(folders):

@@ -134,6 +134,8 @@ def _trial(structure: str, tried: PostProcessing, before: NDArray, after: NDArra
     falls = (after.mean(axis=0) < before.mean(axis=0) - 1e-9).any()
     if not (better or worse):
         reason = "changes nothing"
+    elif gain < 0:
+        reason = "costs mean Dice"
     elif gain <= MIN_GAIN:
         reason = f"gains no more than {MIN_GAIN}"
     elif falls:

@@ -34,6 +34,7 @@ class Difference:
     signs, `p_holm` the first one corrected for all comparisons of one table; each is 1 where nothing differs. `says`
     is `first` or `second` for the better one, `none` where no difference is shown, `few` where fewer than 6 cases
     differ and no test can decide, `equal` where no case differs, `differs` for a metric without a better side.
+    `better` is 1 where more is better, -1 where less is, 0 where neither is.
     """
 
     mean_first: float
@@ -46,6 +47,7 @@ class Difference:
     p_wilcoxon: float
     p_permutation: float
     p_holm: float
+    better: int
     says: str
 
     def to_json(self) -> dict[str, Any]:
@@ -138,6 +140,7 @@ def _difference(
         p_wilcoxon=float(p[0]),
         p_permutation=float(p[1]),
         p_holm=float(p[2]),
+        better=better(metric),
         says=says,
     )
 

@@ -10,24 +10,31 @@ from decaseg.reporting.table import number
 SAYS = {
     "first": "first",
     "second": "second",
-    "none": "none shown",
-    "few": "too few differ",
+    "none": "not shown",
+    "few": "too few",
     "equal": "equal",
-    "differs": "differs",
 }
 
 
 def print_comparison(document: Mapping[str, Any], file: IO[str] | None = None) -> None:
-    """Prints a comparison.json document; `file` is standard output where it is None."""
+    """Prints a comparison.json document; `file` is standard output where it is None.
+
+    Metrics that have no better side, such as a volume, are in the document only.
+    """
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("structure", "metric", title="first less second, case by case", title_justify="left")
-    for heading in ("difference", "95 % interval", "p", "better"):
+    table = Table(
+        "structure", title="first less second, case by case", title_justify="left", box=SIMPLE, pad_edge=False
+    )
+    table.add_column("metric", no_wrap=True)
+    for heading in ("diff.", "95 % interval", "p", "better"):
         table.add_column(heading, justify="right", no_wrap=True)
     for structure, metrics in document["structures"].items():
-        for row, (metric, value) in enumerate(metrics.items()):
+        rows = [(metric, value) for metric, value in metrics.items() if value["better"]]
+        for row, (metric, value) in enumerate(rows):
             table.add_row(Text(structure if row == 0 else ""), Text(metric), *_cells(value))
         table.add_section()
     console = Console(file=file, highlight=False, soft_wrap=True)
