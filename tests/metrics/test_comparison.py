@@ -65,10 +65,15 @@ def test_ties_do_not_count_as_evidence():
     assert (same.says, same.p_wilcoxon, same.p_permutation, same.ci95) == ("equal", 1.0, 1.0, (0.0, 0.0))
 
 
-def test_an_outlier_alone_names_nobody():
-    first = BASE.copy() + np.tile([0.01, -0.01], 10)
-    first[0] -= 0.5
-    assert compare(cases(first), cases(BASE)).mean_dice.says == "none"
+def test_a_better_one_needs_both_the_test_and_the_interval():
+    mostly_better = BASE + 0.01 + NOISE / 100
+    mostly_better[0] -= 0.5  # 19 small gains and a large loss: ranks favour the first, the mean does not
+    found = compare(cases(mostly_better), cases(BASE)).mean_dice
+    assert found.p_wilcoxon < 0.05 and found.ci95[0] < 0 < found.ci95[1] and found.says == "none"
+    rarely_better = BASE - 0.001 + NOISE / 1000
+    rarely_better[:6] += 0.1  # 6 large gains and 14 small losses: the mean favours the first, ranks do not
+    found = compare(cases(rarely_better), cases(BASE)).mean_dice
+    assert found.p_wilcoxon > 0.05 and found.ci95[0] > 0 and found.says == "none"
 
 
 def test_holms_correction_is_over_the_judging_metrics_of_all_structures():

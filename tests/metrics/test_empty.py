@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from decaseg.metrics import LESION_METRICS, LESION_RULES, METRICS, MaskPair, score_case, summarise
+from decaseg.metrics import LESION_METRICS, LESION_RULES, METRICS, MaskPair, better, score_case, summarise
 from decaseg.metrics.empty import DISTANCE, OVERLAP, QUANTITY
 
 ALL = METRICS | LESION_METRICS
@@ -36,6 +36,15 @@ def judged(scores):
 def test_every_metric_follows_a_rule():
     assert {name for name, metric in ALL.items() if metric.rule is QUANTITY} == QUANTITIES
     assert {name for name, metric in ALL.items() if metric.rule in (OVERLAP, DISTANCE)} == set(BEST)
+
+
+def test_which_way_is_better_follows_from_the_rule():
+    for name, metric in ALL.items():
+        expected = {OVERLAP: 1, DISTANCE: -1}.get(metric.rule)
+        if expected is not None:
+            assert metric.better == expected == better(name), name
+    assert {name for name in QUANTITIES if ALL[name].better} == {"volume_error_ml", "lesions_missed", "lesions_false"}
+    assert better("no such metric") == 0
 
 
 def test_both_empty_is_the_best():

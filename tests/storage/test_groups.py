@@ -14,6 +14,7 @@ def write(folder, text, encoding="utf-8"):
     [
         ("case,scanner\na,GE\nb,Siemens\n", None),
         ("\ufeffcase;scanner\r\na;GE\r\nb;Siemens\r\n", "scanner"),
+        ("\ufeffscanner;case\nGE;a\nSiemens;b\n", "scanner"),
         ("scanner\tCase\tsite\nGE\ta.nii.gz\t1\nSiemens\tb.nii\t2\n", "scanner"),
         ("patient, scanner ,site\n a ,GE,1\n\nb, Siemens ,2\n,,\n", "scanner"),
         ('case,scanner\na,GE\n"b","Siemens"', None),
