@@ -9,7 +9,7 @@ from decaseg.metrics.pair import MaskPair
 def lesion_hd95_mm(pair: MaskPair) -> float:
     """The mean HD95 over lesions in mm, the image's diagonal for each one missed and each one made up (BraTS 2023).
 
-    BraTS writes 374 mm for the diagonal of its 240x240x155 images, which is 373.05 mm. 0 where nothing is to count.
+    BraTS writes 374 mm for the diagonal of its 240x240x155 images, which is 373.13 mm. 0 where nothing is to count.
     """
     if not pair.lesions.total:
         return 0.0

@@ -72,7 +72,7 @@ def find_lesions(
     touched, lesion_of = touched[lesion_of > 0], lesion_of[lesion_of > 0]  # 0 is the space between lesions
     voxels = np.bincount(region[truth], minlength=lesions + 1)
     counted = voxels * float(np.prod(spacing_mm)) > rule.ignored_up_to_mm3 * (1 + 1e-9)
-    boxes = ndimage.find_objects(region), ndimage.find_objects(component)
+    boxes = [ndimage.find_objects(a) if n else [] for a, n in ((region, lesions), (component, components))]
     found, missed = [], 0
     for lesion in np.flatnonzero(counted[1:]) + 1:
         own = touched[lesion_of == lesion]
