@@ -59,11 +59,11 @@ def run(
     if as_json:
         print(json.dumps(document, ensure_ascii=False, allow_nan=False))
     else:
-        _say(choice, len(files), source)
+        _say(choice, len(files), f"decaseg evaluate {source} --data {data} --out {source.parent / 'evaluation'}")
     return 0
 
 
-def _say(choice: Choice, cases: int, source: Path) -> None:
+def _say(choice: Choice, cases: int, then: str) -> None:
     rows = [
         (f"{trial.structure}: {trial.does}", f"{trial.gain:+.4f}", "adopted" if trial.adopted else trial.reason)
         for trial in sorted(choice.trials, key=lambda trial: (not trial.adopted, -trial.gain))
@@ -74,10 +74,10 @@ def _say(choice: Choice, cases: int, source: Path) -> None:
     if cases < MIN_CASES:
         print(f"{cases} validation cases are too few to choose by; it takes {MIN_CASES}", file=sys.stderr)
     if not choice.chosen.does_something:
-        print(f"nothing helps: predictions stay as they are (next: decaseg evaluate {source})")
+        print(f"nothing helps: predictions stay as they are (next: {then})")
         return
     before, after = (sum(means.values()) / len(means) for means in (choice.before, choice.after))
     print(
         f"chosen: {choice.chosen.words()}\nmean Dice {before:.4f} -> {after:.4f} on the {cases} cases that chose it; "
-        f"evaluate, predict and export use it from now on (next: decaseg evaluate {source})"
+        f"evaluate, predict and export use it from now on (next: {then})"
     )
