@@ -54,7 +54,6 @@ def run(
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
     dataset = read_dataset(data)
     opened = open_model(model, engine, tta, step, device, threads=threads, postprocessing=postprocessing)
-    post = opened.predictor.postprocessing
     for warning in opened.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     chosen, trained = choose_cases(opened, dataset, cases)
@@ -67,17 +66,7 @@ def run(
         for number, files in enumerate(chosen, 1):
             scores[files.case] = _evaluate_case(files, dataset.labels, opened.predictor, scoring, out, pictures)
             advance(number, len(chosen))
-    document = with_groups(summarise(scores), wishes).to_json() | {
-        "scoring": scoring.to_json(),
-        "model": str(model),
-        "engine": opened.predictor.engine.name,
-        "precision": opened.predictor.engine.precision,
-        "target": opened.plan.target.kind,
-        "cases_scored": cases,
-        "trained_on": trained,
-        "selection": opened.selection(),
-        "postprocessing": None if post is None else post.to_json(),
-    }
+    document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
     write_csv(out / "metrics.csv", scores)
     if opened.run is not None:
         write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
@@ -90,6 +79,22 @@ def run(
             print(f"{len(trained)} of {len(chosen)} cases were trained on: for those this is memory, not skill")
         print(f"{document['selection']}\nwritten: {out} (next: decaseg report {out})")
     return 0
+
+
+def _origin(opened: Model, model: Path, scoring: Scoring, cases: str, trained: list[str]) -> dict[str, Any]:
+    """What metrics.json says besides scores: which model, how it was scored, and what its cases had chosen."""
+    post = opened.predictor.postprocessing
+    return {
+        "scoring": scoring.to_json(),
+        "model": str(model),
+        "engine": opened.predictor.engine.name,
+        "precision": opened.predictor.engine.precision,
+        "target": opened.plan.target.kind,
+        "cases_scored": cases,
+        "trained_on": trained,
+        "selection": opened.selection(),
+        "postprocessing": None if post is None else post.to_json(),
+    }
 
 
 def choose_cases(opened: Model, dataset: Dataset, cases: str) -> tuple[list[CaseFiles], list[str]]:
