@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 # Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
-SEVERAL_WORDS = {"--channels", "--set", "--labels"}
+SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance"}
 INTERRUPTED = 130
 
 DatasetArgument = Annotated[
@@ -39,6 +39,18 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Processor threads; default: one a core.")]
 StepOption = Annotated[float, typer.Option(help="Distance between windows, as a share of their length.")]
 TtaOption = Annotated[bool, typer.Option("--tta", help="Average over mirrored images (those mirrored in training).")]
+
+CleanOption = Annotated[
+    bool, typer.Option("--postprocessing/--no-postprocessing", help="What decaseg postprocess chose for MODEL.")
+]
+ToleranceOption = Annotated[
+    list[str] | None, typer.Option(metavar="MM …", help="What NSD forgives, in mm: 2, or 1=2 liver=3.")
+]
+LesionsOption = Annotated[
+    str | None, typer.Option(help="Lesion-wise scores as BraTS 2023 for: glioma, meningioma or metastases.")
+]
+GroupsOption = Annotated[Path | None, typer.Option(metavar="FILE.csv", help="A line a case, to score groups by.")]
+GroupByOption = Annotated[str | None, typer.Option(metavar="COLUMN", help="Its column, e.g. scanner.")]
 
 
 @app.command()
@@ -151,12 +163,35 @@ def evaluate(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Overlays and animations.")] = True,
+    tolerance: ToleranceOption = None,
+    lesions: LesionsOption = None,
+    groups: GroupsOption = None,
+    group_by: GroupByOption = None,
+    postprocessing: CleanOption = True,
     as_json: JsonOption = False,
 ) -> int:
     """Predicts and scores full volumes."""
     from decaseg.workflows import evaluate as workflow
 
-    return workflow.run(model, data, out, cases, engine, tta, step, device, threads, pictures, as_json)
+    wishes = _wishes(tolerance, lesions, groups, group_by)
+    more = pictures, as_json, wishes, postprocessing
+    return workflow.run(model, data, out, cases, engine, tta, step, device, threads, *more)
+
+
+@app.command()
+def postprocess(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training.")],
+    data: Annotated[Path, typer.Option(metavar="DATASET", help="Where its validation cases are.")],
+    tta: TtaOption = False,
+    step: StepOption = 0.5,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Chooses on the validation cases what is cleaned of predictions, if anything."""
+    from decaseg.workflows import postprocess as workflow
+
+    return workflow.run(run, data, tta, step, device, threads, as_json)
 
 
 @app.command()
@@ -170,11 +205,12 @@ def predict(
     step: StepOption = 0.5,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    postprocessing: CleanOption = True,
 ) -> int:
     """Label maps for images, on their own grids."""
     from decaseg.workflows import predict as workflow
 
-    return workflow.run(model, inputs, out, engine, tta, probabilities, step, device, threads)
+    return workflow.run(model, inputs, out, engine, tta, probabilities, step, device, threads, postprocessing)
 
 
 @app.command()
@@ -184,12 +220,20 @@ def score(
     out: Annotated[Path, typer.Option(help="Folder for metrics.json and metrics.csv.")],
     labels: Annotated[list[str] | None, typer.Option(metavar="1=edema …", help="Names of label values.")] = None,
     target: Annotated[str, typer.Option(help="all, whole or brats.")] = "all",
+    compare: Annotated[
+        Path | None, typer.Option(metavar="PREDICTIONS", help="Another program's folder to compare with, case by case.")
+    ] = None,
+    tolerance: ToleranceOption = None,
+    lesions: LesionsOption = None,
+    groups: GroupsOption = None,
+    group_by: GroupByOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Scores label maps that any program made."""
     from decaseg.workflows import score as workflow
 
-    return workflow.run(predictions, labels_folder, out, target, tuple(labels or ()), as_json)
+    wishes = _wishes(tolerance, lesions, groups, group_by)
+    return workflow.run(predictions, labels_folder, out, target, tuple(labels or ()), as_json, wishes, compare)
 
 
 @app.command()
@@ -302,6 +346,12 @@ def _recipe(name: str, settings: list[str] | None, **choices: Any) -> Any:
             raise ValueError(f"--set {setting}: write it as key=value, e.g. --set lr=0.001")
         pairs[key.strip()] = value.strip()
     return named(name).with_choices(**choices).with_settings(pairs)
+
+
+def _wishes(tolerance: list[str] | None, lesions: str | None, groups: Path | None, group_by: str | None) -> Any:
+    from decaseg.workflows.scoring import Wishes
+
+    return Wishes(tuple(tolerance or ()), lesions, groups, group_by)
 
 
 def _names(words: list[str] | None) -> tuple[str, ...] | None:

@@ -9,7 +9,9 @@ from scipy import ndimage
 
 from decaseg.storage import nifti
 
-HIPPOCAMPUS = Path(__file__).parents[2].parent / "shared" / "data" / "Task04_Hippocampus" / "labelsTr"
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+HIPPOCAMPUS = SHARED / "Task04_Hippocampus" / "labelsTr"
+BRAINS = SHARED / "Task01_BrainTumour" / "labelsTr"
 
 
 def random_pair(seed: int, shape=(14, 17, 12)):
@@ -49,3 +51,13 @@ def on_one_grid(*masks):
     """The masks padded at their ends to one shape, so that those of different people can be compared."""
     shape = np.max([m.shape for m in masks], axis=0)
     return [np.pad(m, [(0, n - s) for s, n in zip(m.shape, shape, strict=True)]) for m in masks]
+
+
+def no_brains() -> bool:
+    return not BRAINS.is_dir()
+
+
+def brain_label_maps(count: int):
+    """The first `count` real brain tumour label maps, (240, 240, 155) at 1 mm, values 0 to 3."""
+    files = sorted(path for path in BRAINS.iterdir() if nifti.is_nifti(path))
+    return [nifti.read(path).array[0].astype(np.uint8) for path in files[:count]]

@@ -5,7 +5,16 @@ import pytest
 import surface_distance as deepmind
 
 from decaseg.metrics import METRICS, MaskPair
-from tests.metrics.shapes import HIPPOCAMPUS, on_one_grid, perturbed, random_pair, real_label_maps
+from decaseg.metrics.surface_elements import element_codes
+from tests.metrics.shapes import (
+    HIPPOCAMPUS,
+    brain_label_maps,
+    no_brains,
+    on_one_grid,
+    perturbed,
+    random_pair,
+    real_label_maps,
+)
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.7, 1.3, 3.0), (2.5, 0.5, 0.9)]
 EXACT = 1e-9
@@ -131,3 +140,57 @@ def test_the_largest_distance_bounds_and_meets_simpleitks_hausdorff():
         hausdorff.Execute(*(sitk.GetImageFromArray(m.astype(np.uint8)) for m in (prediction, truth)))
         ours = max(pair.prediction_to_truth.distances_mm[-1], pair.truth_to_prediction.distances_mm[-1])
         assert ours == pytest.approx(hausdorff.GetHausdorffDistance(), abs=3**0.5), name
+
+
+def test_overlap_and_volumes_are_scikit_images():
+    measure, metrics = pytest.importorskip("skimage.measure"), pytest.importorskip("skimage.metrics")
+    spacing = (0.7, 1.3, 3.0)
+    for name, prediction, truth in all_pairs():
+        pair = MaskPair(prediction, truth, spacing)
+        table = metrics.contingency_table(truth.astype(np.uint8), prediction.astype(np.uint8)).todense()
+        (tn, fp), (fn, tp) = np.asarray(table)
+        volumes = [measure.regionprops(m.astype(np.uint8), spacing=spacing)[0].area / 1000 for m in (prediction, truth)]
+        theirs = {
+            "dice": 2 * tp / (2 * tp + fp + fn),
+            "iou": tp / (tp + fp + fn),
+            "sensitivity": tp / (tp + fn),
+            "specificity": tn / (tn + fp),
+            "precision": tp / (tp + fp),
+            "volume_ml": volumes[0],
+            "volume_truth_ml": volumes[1],
+        }
+        for metric, value in theirs.items():
+            assert METRICS[metric](pair) == pytest.approx(value, abs=EXACT), (name, metric)
+
+
+def test_the_largest_distance_between_surface_elements_is_scikit_images():
+    metrics = pytest.importorskip("skimage.metrics")
+    for name, prediction, truth in all_pairs():
+        pair = MaskPair(prediction, truth, (1.0, 1.0, 1.0))
+        codes = [element_codes(mask) for mask in (prediction, truth)]
+        theirs = metrics.hausdorff_distance(*((c != 0) & (c != 255) for c in codes))
+        ours = max(pair.prediction_to_truth.distances_mm[-1], pair.truth_to_prediction.distances_mm[-1])
+        assert ours == pytest.approx(theirs, abs=EXACT), name
+
+
+@pytest.mark.skipif(no_brains(), reason="no ../shared/data/Task01_BrainTumour")
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.9, 0.9, 5.0)])
+def test_whole_brains_of_two_patients_score_as_with_deepmind_and_monai(spacing):
+    """240 x 240 x 155 voxels, nothing cut: the worst that can be predicted short of nothing."""
+    torch = pytest.importorskip("torch")
+    monai = pytest.importorskip("monai.metrics")
+    prediction, truth = (np.isin(label, (2, 3)) for label in brain_label_maps(2))
+    pair = MaskPair(prediction, truth, spacing, 2.0)
+    theirs = deepmind.compute_surface_distances(truth, prediction, spacing)
+    areas = np.concatenate([theirs["surfel_areas_gt"], theirs["surfel_areas_pred"]])
+    distances = np.concatenate([theirs["distances_gt_to_pred"], theirs["distances_pred_to_gt"]])
+    assert METRICS["hd95_mm"](pair) == pytest.approx(deepmind.compute_robust_hausdorff(theirs, 95), abs=EXACT)
+    assert METRICS["nsd"](pair) == pytest.approx(deepmind.compute_surface_dice_at_tolerance(theirs, 2.0), abs=EXACT)
+    assert METRICS["assd_mm"](pair) == pytest.approx(np.average(distances, weights=areas), abs=EXACT)
+    assert METRICS["dice"](pair) == pytest.approx(deepmind.compute_dice_coefficient(truth, prediction), abs=EXACT)
+    p, t = (torch.from_numpy(m)[None, None].float() for m in (prediction, truth))
+    matrix = monai.get_confusion_matrix(p, t)
+    for metric in ("sensitivity", "specificity", "precision"):
+        found = float(monai.compute_confusion_matrix_metric(metric, matrix))
+        assert METRICS[metric](pair) == pytest.approx(found, abs=2e-6), metric
+    assert METRICS["iou"](pair) == pytest.approx(float(monai.compute_iou(p, t)), abs=2e-6)

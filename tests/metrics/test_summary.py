@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from decaseg.metrics import METRICS, CaseScores, bootstrap_ci95, score_case, summarise, write_csv
+from decaseg.metrics import METRICS, CaseScores, bootstrap_ci95, score_case, summarise, summarise_groups, write_csv
 
 
 def scores(**dice):
@@ -20,15 +20,28 @@ def test_mean_dice_is_the_mean_over_structures_of_the_mean_over_cases():
     assert summary.mean_dice == pytest.approx((0.8 + 0.3) / 2)
     edema = summary.structures["edema"]["dice"]
     assert (edema.mean, edema.median, edema.std, edema.n) == pytest.approx((0.8, 0.8, 0.1, 3))
+    assert edema.quartiles == pytest.approx((0.75, 0.85))
+    whole = summary.mean_dice_statistics  # of 0.7, 0.5 and 0.45
+    assert (whole.mean, whole.median, whole.n) == pytest.approx((summary.mean_dice, 0.5, 3))
+    assert 0.45 <= whole.ci95[0] < whole.mean < whole.ci95[1] <= 0.7
+
+
+def test_groups_are_summaries_of_their_own_cases():
+    groups = summarise_groups(CASES, {"a": "one", "b": "two", "c": "one"})
+    assert list(groups) == ["one", "two"]
+    assert list(groups["one"].cases) == ["a", "c"]
+    assert groups["one"].structures["edema"]["dice"].mean == pytest.approx(0.75)
+    assert groups["two"].mean_dice == pytest.approx(0.7)
 
 
 def test_the_document_is_the_contracts():
     truth = np.zeros((6, 6, 6), np.uint8)
     truth[2:4, 2:4, 2:4] = 1
     document = summarise({"BRATS_001": score_case(truth, truth, {"edema": (1,)}, (1, 1, 1))}).to_json()
-    assert list(document) == ["mean_dice", "structures", "cases"]
+    assert list(document) == ["mean_dice", "mean_dice_statistics", "structures", "cases"]
     assert set(document["structures"]["edema"]) == set(METRICS) == set(document["cases"]["BRATS_001"]["edema"])
-    assert set(document["structures"]["edema"]["dice"]) == {"mean", "median", "std", "ci95", "n"}
+    assert set(document["structures"]["edema"]["dice"]) == {"mean", "median", "std", "quartiles", "ci95", "n"}
+    assert set(document["mean_dice_statistics"]) == set(document["structures"]["edema"]["dice"])
     assert document["cases"]["BRATS_001"]["edema"]["dice"] == document["mean_dice"] == 1.0
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 

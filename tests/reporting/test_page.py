@@ -131,6 +131,18 @@ def test_cases_that_were_trained_on_are_told(tmp_path):
     assert "2 of the 5 cases were trained on" in page
 
 
+def test_groups_have_a_table_and_odd_ones_do_no_harm(tmp_path):
+    statistic = {"mean": 0.4321, "median": 0.5, "std": 0.1, "quartiles": [0.312, 0.623], "ci95": [0.3, 0.5], "n": 2}
+    part = {"n": 2, "mean_dice_statistics": statistic, "structures": {"core": {"dice": statistic}, "rim": 3}}
+    groups = {"column": HOSTILE, "file": "x.csv", "groups": {"GE": part, "odd": None, "empty": {"structures": {}}}}
+    page = text_of(build_report(write_evaluation(tmp_path / "evaluation", CASES, groups=groups)))
+    assert any(text.startswith("Dice by <script>") for text in Outline(page).of("h2"))
+    assert "0.432" in page and "0.300 to 0.500" in page and ">GE</th>" in page and HOSTILE not in page
+    for broken in ({"groups": [1]}, [1], {"groups": {}}):
+        folder = write_evaluation(tmp_path / f"broken {len(list(tmp_path.iterdir()))}", CASES, groups=broken)
+        assert "Dice by" not in text_of(build_report(folder))
+
+
 def test_scores_without_numbers_do_not_break_the_page(tmp_path):
     folder = write_evaluation(tmp_path / "evaluation", ["a", "b"])
     cases = '{"a": {"x": {"dice": null}}, "b": {}}'

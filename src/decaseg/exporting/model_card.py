@@ -24,6 +24,7 @@ def model_card(document: Mapping[str, Any]) -> str:
         f"| Output | label map on the image's own grid: {_labels(plan)} |",
         f"| Spacing | {spacing} mm, window {window} voxels |",
         f"| Format | {document['model_format']}, weights {stored}, computes in {computed} |",
+        f"| Label maps are cleaned | {_cleaned(document.get('postprocessing'))} |",
         f"| Training data | {plan['dataset']}, {document['training_cases']} cases, "
         f"SHA-256 {plan['data_sha256'][:16]}… |",
         f"| Made by | decaseg {versions['decaseg']}, {document['provenance']['created']} |",
@@ -58,3 +59,11 @@ def _labels(plan: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{v} = {s['name']}" for v, s in zip(plan["target"]["paint"], plan["target"]["structures"], strict=True)
     )
+
+
+def _cleaned(post: Mapping[str, Any] | None) -> str:
+    if not post:
+        return "no"
+    done = {name: ", ".join(f"{k} {v}" for k, v in c.items() if v) for name, c in post["structures"].items()}
+    said = "; ".join(f"{name}: {words}" for name, words in done.items() if words)
+    return f"{said}, as {post['cases']} validation cases chose" if said else "no"

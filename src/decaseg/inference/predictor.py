@@ -13,6 +13,7 @@ from decaseg.data.preprocess import Preprocessing, Undo, preprocess
 from decaseg.data.targets import Target
 from decaseg.geometry import Int3
 from decaseg.inference.engines import Engine
+from decaseg.inference.postprocess import PostProcessing
 from decaseg.inference.restore import restore_labels, restore_probabilities
 from decaseg.inference.windows import slide
 from decaseg.volume import Volume
@@ -31,7 +32,8 @@ class Predictor:
     """An engine with the preprocessing, windows and target its network was trained with.
 
     `step` is the distance between windows as a share of their length; `mirror_axes` are the axes flipped when test
-    time augmentation (`tta`) is on: those that training mirrored.
+    time augmentation (`tta`) is on: those that training mirrored. `postprocessing` cleans the label map, not the
+    probabilities.
     """
 
     engine: Engine
@@ -41,6 +43,7 @@ class Predictor:
     step: float = 0.5
     tta: bool = False
     mirror_axes: tuple[int, ...] = ()
+    postprocessing: PostProcessing | None = None
 
     def __call__(
         self,
@@ -50,8 +53,9 @@ class Predictor:
     ) -> Prediction:
         """Predicts a whole volume. Raises ValueError for images the model was not made for."""
         logits, undo = self.logits(image, on_window)
+        labels = restore_labels(logits, self.target, undo)
         return Prediction(
-            restore_labels(logits, self.target, undo),
+            labels if self.postprocessing is None else self.postprocessing.clean(labels, self.target),
             restore_probabilities(logits, self.target, undo) if probabilities else None,
         )
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.geometry import Float3, float3
-from decaseg.metrics.choices import METRICS
+from decaseg.metrics.choices import LESION_METRICS, METRICS
+from decaseg.metrics.lesions import LESION_RULES, LesionRule
 from decaseg.metrics.pair import MaskPair
 
 DEFAULT_TOLERANCE_MM = 1.0
@@ -36,13 +37,15 @@ def score_case(
     predicted: Mapping[str, tuple[int, ...]] | None = None,
     *,
     tolerances_mm: Mapping[str, float] | None = None,
+    lesions: LesionRule | None = None,
 ) -> CaseScores:
     """Scores one predicted label map against the true one, structure by structure.
 
     Both are (X, Y, Z) arrays of whole numbers on the same grid of `spacing_mm`. `structures` gives the label values
     that belong to each structure, `predicted` those it has in the prediction where they differ (structures may
-    overlap). `tolerances_mm` is what NSD forgives, per structure, 1 mm where it is silent. Empty masks follow
-    `metrics.empty`. A ValueError says which argument does not fit.
+    overlap). `tolerances_mm` is what NSD forgives, per structure, 1 mm where it is silent. With `lesions` the
+    lesion-wise metrics are computed too, by that rule. Empty masks follow `metrics.empty`. A ValueError says which
+    argument does not fit.
 
     >>> truth = np.zeros((8, 8, 8), np.uint8); truth[2:6, 2:6, 2:6] = 1
     >>> score_case(np.roll(truth, 1, axis=0), truth, {"cube": (1,)}, (1, 1, 1)).structures["cube"]["dice"]
@@ -55,13 +58,15 @@ def score_case(
         raise ValueError(f"predicted names {sorted(predicted)} but structures {sorted(structures)}; name the same ones")
     if stray := set(tolerances_mm) - set(structures):
         raise ValueError(f"tolerances_mm names {sorted(stray)}, which are not among {sorted(structures)}")
+    metrics = METRICS if lesions is None else METRICS | LESION_METRICS
+    rule = lesions or LESION_RULES["glioma"]
     scores = {}
     for name, labels in structures.items():
         tolerance_mm = float(tolerances_mm.get(name, DEFAULT_TOLERANCE_MM))
         if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
             raise ValueError(f"tolerances_mm[{name!r}] is {tolerance_mm}; it must be 0 mm or more")
-        pair = MaskPair(mask_of(prediction, predicted[name]), mask_of(truth, labels), spacing, tolerance_mm)
-        scores[name] = {metric: measure(pair) for metric, measure in METRICS.items()}
+        pair = MaskPair(mask_of(prediction, predicted[name]), mask_of(truth, labels), spacing, tolerance_mm, rule)
+        scores[name] = {metric: measure(pair) for metric, measure in metrics.items()}
     return CaseScores(scores)
 
 

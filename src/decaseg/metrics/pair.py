@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from decaseg.geometry import Box, Float3, bounding_box
+from decaseg.metrics.lesions import LESION_RULES, LesionRule, Lesions, find_lesions
 from decaseg.metrics.surface_elements import area_table_mm2, element_codes
 
 
@@ -40,13 +41,15 @@ class MaskPair:
     """The voxels of one structure as predicted and as true: two bool arrays (X, Y, Z) of one shape.
 
     `spacing_mm` is the length of a voxel along each axis. `tolerance_mm` is what the normalised surface distance
-    forgives. What follows from them is computed when first asked for, on the box round both masks, and kept.
+    forgives, `lesion_rule` what tells lesions apart. What follows from them is computed when first asked for, on the
+    box round both masks, and kept.
     """
 
     prediction: NDArray[np.bool_]
     truth: NDArray[np.bool_]
     spacing_mm: Float3
     tolerance_mm: float = 1.0
+    lesion_rule: LesionRule = LESION_RULES["glioma"]
 
     @property
     def diagonal_mm(self) -> float:
@@ -91,6 +94,16 @@ class MaskPair:
     @property
     def true_negatives(self) -> int:
         return int(self.truth.size) - self.true_positives - self.false_positives - self.false_negatives
+
+    @cached_property
+    def lesions(self) -> Lesions:
+        """The lesions by the rule, matched."""
+        return find_lesions(*self.cropped, self.spacing_mm, self.lesion_rule)
+
+    @cached_property
+    def lesion_pairs(self) -> tuple[MaskPair, ...]:
+        """A pair for each lesion that was found: its prediction and its truth alone."""
+        return tuple(MaskPair(*masks, self.spacing_mm, self.tolerance_mm) for masks in self.lesions.found)
 
     @cached_property
     def prediction_to_truth(self) -> SurfaceDistances:

@@ -1,4 +1,4 @@
-"""From the scores of cases to the numbers of a report: means, medians and intervals over cases."""
+"""From the scores of cases to the numbers of a report: means, medians, spread and intervals over cases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +22,60 @@ CHUNK = 1_000  # resamples drawn at a time: 1,000 cases then take 8 MB, not 80
 
 @dataclass(frozen=True)
 class Statistic:
-    """One metric of one structure over `n` cases. `std` is the sample's (n - 1), 0 for one case."""
+    """One metric of one structure over `n` cases. `std` is the sample's (n - 1), 0 for one case.
+
+    `quartiles` are the 25th and the 75th percentile of the cases, `ci95` the bootstrap's interval of the mean.
+    """
 
     mean: float
     median: float
     std: float
+    quartiles: tuple[float, float]
     ci95: tuple[float, float]
     n: int
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"ci95": list(self.ci95)}
+        return asdict(self) | {"quartiles": list(self.quartiles), "ci95": list(self.ci95)}
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], ci95: tuple[float, float]) -> Statistic:
+        """Of (n,) values, n at least 1, with an interval that is known already."""
+        n = len(values)
+        low, high = np.percentile(values, [25.0, 75.0])
+        std = float(values.std(ddof=1)) if n > 1 else 0.0
+        return cls(math.fsum(values) / n, float(np.median(values)), std, (float(low), float(high)), ci95, n)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What metrics.json holds. `mean_dice` is the mean over structures of the mean over cases."""
+    """What metrics.json holds. `mean_dice` is the mean over structures of the mean over cases.
+
+    `mean_dice_statistics` is of the cases' own means over structures; its mean is `mean_dice`. `notes` are added to the
+    document as they are: how was scored, groups.
+    """
 
     mean_dice: float
+    mean_dice_statistics: Statistic
     structures: Mapping[str, Mapping[str, Statistic]]
     cases: Mapping[str, CaseScores]
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The metrics.json document."""
+        cases = {
+            case: {structure: dict(metrics) for structure, metrics in scores.structures.items()}
+            for case, scores in self.cases.items()
+        }
+        return self.statistics_json() | {"cases": cases} | dict(self.notes)
+
+    def statistics_json(self) -> dict[str, Any]:
+        """The document without its cases."""
         return {
             "mean_dice": self.mean_dice,
+            "mean_dice_statistics": self.mean_dice_statistics.to_json(),
             "structures": {
                 structure: {metric: statistic.to_json() for metric, statistic in metrics.items()}
                 for structure, metrics in self.structures.items()
-            },
-            "cases": {
-                case: {structure: dict(metrics) for structure, metrics in scores.structures.items()}
-                for case, scores in self.cases.items()
             },
         }
 
@@ -76,20 +99,21 @@ def summarise(cases: Mapping[str, CaseScores], seed: int = 0) -> Summary:
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
         raise ValueError(f"case {list(cases)[row]}: {' '.join(columns[column])} is {values[row, column]}, not a number")
-    n = len(values)
-    low, high = bootstrap_ci95(values, seed)
+    own = np.array([scores.mean_dice for scores in cases.values()])
+    low, high = bootstrap_ci95(np.column_stack([values, own]), seed)
     structures: dict[str, dict[str, Statistic]] = {structure: {} for structure in first.structures}
     for i, (structure, metric) in enumerate(columns):
-        column_values = values[:, i]
-        structures[structure][metric] = Statistic(
-            mean=math.fsum(column_values) / n,
-            median=float(np.median(column_values)),
-            std=float(column_values.std(ddof=1)) if n > 1 else 0.0,
-            ci95=(float(low[i]), float(high[i])),
-            n=n,
-        )
+        structures[structure][metric] = Statistic.of(values[:, i], (float(low[i]), float(high[i])))
     mean_dice = math.fsum(metrics["dice"].mean for metrics in structures.values()) / len(structures)
-    return Summary(mean_dice, structures, dict(cases))
+    return Summary(mean_dice, Statistic.of(own, (float(low[-1]), float(high[-1]))), structures, dict(cases))
+
+
+def summarise_groups(cases: Mapping[str, CaseScores], group_of: Mapping[str, str]) -> dict[str, Summary]:
+    """A summary a group, by the groups' names; `group_of` has a group for every case."""
+    groups: dict[str, dict[str, CaseScores]] = {}
+    for case, scores in cases.items():
+        groups.setdefault(group_of[case], {})[case] = scores
+    return {group: summarise(groups[group]) for group in sorted(groups)}
 
 
 def bootstrap_ci95(values: NDArray[np.float64], seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from decaseg.storage.files import read_json
 
 Row = Mapping[str, float]  # metric -> value
+RUN_DOCUMENTS = ("plan", "recipe", "splits", "provenance", "postprocessing")
 RUN_FILES = ("plan.json", "recipe.json", "log.jsonl")
 
 
@@ -53,7 +54,7 @@ class Material:
     """All a report is made of; every part may be missing."""
 
     name: str
-    documents: Mapping[str, Any] = field(default_factory=dict)  # plan, recipe, splits, provenance
+    documents: Mapping[str, Any] = field(default_factory=dict)  # by RUN_DOCUMENTS
     log: Log | None = None
     scores: Scores | None = None
     bundle: Mapping[str, Any] | None = None
@@ -87,7 +88,7 @@ def gather(folder: Path, run: Path | None = None, bundle: Path | None = None) ->
     found = Material(_title(folder.resolve()), scores=scores, bundle=exported)
     if run is None:
         return found
-    documents = {key: _object(run / f"{key}.json") for key in ("plan", "recipe", "splits", "provenance")}
+    documents = {key: _object(run / f"{key}.json") for key in RUN_DOCUMENTS}
     log = read_log(run / "log.jsonl") if (run / "log.jsonl").is_file() else None
     return replace(found, documents={k: v for k, v in documents.items() if v}, log=log)
 

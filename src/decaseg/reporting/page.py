@@ -163,6 +163,7 @@ def _scores(scores: Scores | None, safe: Any) -> dict[str, Any] | None:
         "columns": [metric_words(m) for m in main],
         "rows": [(name, [_statistic(m, scores.structures[name].get(m)) for m in main]) for name in structures],
         "all_statistics": _all_statistics(scores),
+        "groups": _groups(scores),
         "strips": [(name, safe(svg)) for name, svg in _strips(scores)],
         "featured": featured,
         "gallery": gallery,
@@ -192,15 +193,34 @@ def _is_interval(value: Any) -> TypeGuard[Sequence[float]]:
 
 
 def _all_statistics(scores: Scores) -> list[tuple[str, str, list[str]]]:
-    """Structure, metric, and mean, interval, median, deviation and n as text."""
+    """Structure, metric, and mean, interval, median, middle half, deviation and n as text."""
     rows = []
     for name, metrics in scores.structures.items():
         for metric, statistic in metrics.items():
             mean, interval = _statistic(metric, statistic)
-            spread = (statistic.get("median"), statistic.get("std"))
-            rest = [said(metric, v) if is_number(v) else "" for v in spread]
-            rows.append((name, metric_words(metric), [mean, interval, *rest, str(statistic.get("n", ""))]))
+            median, std = (said(metric, v) if is_number(v) else "" for v in map(statistic.get, ("median", "std")))
+            ends = statistic.get("quartiles")
+            half = f"{said(metric, ends[0]).split(' ')[0]} to {said(metric, ends[1])}" if _is_interval(ends) else ""
+            cells = [mean, interval, median, half, std, str(statistic.get("n", ""))]
+            rows.append((name, metric_words(metric), cells))
     return rows
+
+
+def _groups(scores: Scores) -> dict[str, Any] | None:
+    """The column's name and a row a group: name, n, and Dice of all and of each structure."""
+    note = scores.other.get("groups")
+    groups = note.get("groups") if isinstance(note, Mapping) else None
+    if not isinstance(note, Mapping) or not isinstance(groups, Mapping):
+        return None
+    rows = []
+    for name, part in groups.items():
+        structures = part.get("structures") if isinstance(part, Mapping) else None
+        if isinstance(structures, Mapping):
+            found = [part.get("mean_dice_statistics")]
+            found += [s.get("dice") if isinstance(s, Mapping) else None for s in map(structures.get, scores.structures)]
+            cells = [_statistic("dice", statistic if isinstance(statistic, Mapping) else None) for statistic in found]
+            rows.append((str(name), str(part.get("n", "")), cells))
+    return {"column": str(note.get("column", "group")), "rows": rows} if rows else None
 
 
 def _strips(scores: Scores) -> list[tuple[str, str]]:
@@ -262,10 +282,13 @@ def _parity(bundle: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _documents(material: Material) -> list[tuple[str, Any]]:
-    titles = {"plan": "Plan", "recipe": "Recipe", "splits": "Splits", "provenance": "Provenance of the run"}
+    titles = {"plan": "Plan", "recipe": "Recipe", "splits": "Splits", "provenance": "Provenance of the run",
+              "postprocessing": "How the post-processing was chosen"}  # fmt: skip
     found = [(title, tree(material.documents[key])) for key, title in titles.items() if key in material.documents]
     if material.scores and material.scores.other:
-        found.append(("The evaluation's own notes", tree(material.scores.other)))
+        found.append(
+            ("The evaluation's own notes", tree({k: v for k, v in material.scores.other.items() if k != "groups"}))
+        )
     if material.bundle:
         found.append(("Bundle", tree({k: v for k, v in material.bundle.items() if k != "parity"})))
     return found

@@ -21,6 +21,11 @@ METRIC_WORDS: Mapping[str, str] = {
     "assd_mm": "Mean surface distance",
     "volume_truth_ml": "True volume",
     "volume_error_ml": "Volume error",
+    "lesion_dice": "Dice lesion by lesion",
+    "lesion_hd95_mm": "95 % Hausdorff lesion by lesion",
+    "lesions_found": "Lesions found",
+    "lesions_missed": "Lesions missed",
+    "lesions_false": "Lesions made up",
 }
 MAIN_METRICS = ("dice", "hd95_mm", "nsd", "sensitivity", "specificity", "precision")
 CHOICES = {"val": "the run's validation cases", "all": "every case of the data set"}

@@ -56,6 +56,10 @@ class RunDir:
         return self.root / "weights.safetensors"
 
     @property
+    def postprocessing(self) -> Path:
+        return self.root / "postprocessing.json"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 

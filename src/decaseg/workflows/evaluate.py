@@ -26,6 +26,7 @@ from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
 from decaseg.storage.files import read_json, replacing, write_json
 from decaseg.volume import Volume
 from decaseg.workflows.models import Model, open_model
+from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
 
 CASES = ("val", "all")
 
@@ -42,6 +43,8 @@ def run(
     threads: int | None = None,
     pictures: bool = True,
     as_json: bool = False,
+    wishes: Wishes | None = None,
+    postprocessing: bool = True,
 ) -> int:
     """Scores MODEL on full volumes in the images' own grids; writes the evaluation folder and returns 0.
 
@@ -50,25 +53,20 @@ def run(
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
     dataset = read_dataset(data)
-    opened = open_model(model, engine, tta, step, device, threads=threads)
+    opened = open_model(model, engine, tta, step, device, threads=threads, postprocessing=postprocessing)
     for warning in opened.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     chosen, trained = choose_cases(opened, dataset, cases)
+    wishes = wishes or Wishes()
+    scoring = make_scoring(wishes, opened.plan.target, dataset.root.resolve().name)
+    check_groups(wishes, [files.case for files in chosen])
     out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, CaseScores] = {}
     with progress("evaluating", lines=True) as advance:
         for number, files in enumerate(chosen, 1):
-            scores[files.case] = _evaluate_case(files, dataset.labels, opened.predictor, out, pictures)
+            scores[files.case] = _evaluate_case(files, dataset.labels, opened.predictor, scoring, out, pictures)
             advance(number, len(chosen))
-    document = summarise(scores).to_json() | {
-        "model": str(model),
-        "engine": opened.predictor.engine.name,
-        "precision": opened.predictor.engine.precision,
-        "target": opened.plan.target.kind,
-        "cases_scored": cases,
-        "trained_on": trained,
-        "selection": _selection(opened),
-    }
+    document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
     write_csv(out / "metrics.csv", scores)
     if opened.run is not None:
         write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
@@ -81,6 +79,22 @@ def run(
             print(f"{len(trained)} of {len(chosen)} cases were trained on: for those this is memory, not skill")
         print(f"{document['selection']}\nwritten: {out} (next: decaseg report {out})")
     return 0
+
+
+def _origin(opened: Model, model: Path, scoring: Scoring, cases: str, trained: list[str]) -> dict[str, Any]:
+    """What metrics.json says besides scores: which model, how it was scored, and what its cases had chosen."""
+    post = opened.predictor.postprocessing
+    return {
+        "scoring": scoring.to_json(),
+        "model": str(model),
+        "engine": opened.predictor.engine.name,
+        "precision": opened.predictor.engine.precision,
+        "target": opened.plan.target.kind,
+        "cases_scored": cases,
+        "trained_on": trained,
+        "selection": opened.selection(),
+        "postprocessing": None if post is None else post.to_json(),
+    }
 
 
 def choose_cases(opened: Model, dataset: Dataset, cases: str) -> tuple[list[CaseFiles], list[str]]:
@@ -112,14 +126,8 @@ def hash_of_case(case: str) -> str:
     return hashlib.sha256(case.encode()).hexdigest()[:16]
 
 
-def _selection(opened: Model) -> str:
-    if opened.run is not None and opened.run.provenance.is_file():
-        return str(read_json(opened.run.provenance).get("selection", ""))
-    return str((opened.bundle or {}).get("selection", ""))
-
-
 def _evaluate_case(
-    files: CaseFiles, labels_known: Collection[int], predictor: Predictor, out: Path, pictures: bool
+    files: CaseFiles, labels_known: Collection[int], predictor: Predictor, scoring: Scoring, out: Path, pictures: bool
 ) -> CaseScores:
     """Predicts, scores, and writes prediction, truth, image and pictures of one case."""
     image, truth = read_pair(files, labels_known)
@@ -128,7 +136,7 @@ def _evaluate_case(
     except ValueError as error:
         raise ValueError(f"{files.image}: {error}") from None
     target = predictor.target
-    scores = score_labels(labels, truth, target)
+    scores = score_labels(labels, truth, target, scoring)
     painted = image.with_array(target.as_painted(truth.array[0]))
     folder = out / "predictions"
     nifti.write(folder / f"{files.case}_pred.nii.gz", labels)
@@ -159,9 +167,13 @@ def read_pair(files: CaseFiles, labels: Collection[int]) -> tuple[Volume, Volume
     return image, truth.with_array(whole.astype(np.uint8))
 
 
-def score_labels(labels: Volume, truth: Volume, target: Target) -> CaseScores:
+def score_labels(labels: Volume, truth: Volume, target: Target, scoring: Scoring | None = None) -> CaseScores:
     """The scores of a predicted label map against the data set's own labels."""
-    return score_case(labels.array[0], truth.array[0], target.label_sets, labels.spacing_mm, target.predicted_sets)
+    sets = target.label_sets, labels.spacing_mm, target.predicted_sets
+    more: dict[str, Any] = {}
+    if scoring is not None:
+        more = {"tolerances_mm": scoring.tolerances_mm, "lesions": scoring.lesions}
+    return score_case(labels.array[0], truth.array[0], *sets, **more)
 
 
 def _copy_image(source: Path, image: Volume, path: Path) -> None:

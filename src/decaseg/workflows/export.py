@@ -55,7 +55,7 @@ def run(
         write_openvino(network, plan.network.in_channels, plan.patch, out, precision)
     else:
         write_onnx(network, plan.network.in_channels, plan.patch, bundle.model("onnx"), precision)
-    document = _document(folder, plan, model_format, precision)
+    document = _document(folder, plan, model_format, precision, threads)
     if dataset is not None:  # a gate that breaks off has not been passed
         document["parity"] = {"passed": False, "reason": "the parity gate did not run to its end"}
     write_json(bundle.document, document)
@@ -67,8 +67,12 @@ def run(
     return _say(out, parity)
 
 
-def _document(folder: RunDir, plan: Plan, model_format: str, precision: str) -> dict[str, Any]:
+def _document(folder: RunDir, plan: Plan, model_format: str, precision: str, threads: int | None) -> dict[str, Any]:
     splits, made = read_json(folder.splits), read_json(folder.provenance)
+    source = open_model(folder.root, device="cpu", threads=threads)
+    post = source.predictor.postprocessing
+    for warning in source.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     return {
         "format": FORMAT,
         "model_format": model_format,
@@ -80,7 +84,8 @@ def _document(folder: RunDir, plan: Plan, model_format: str, precision: str) -> 
         "channels": list(plan.preprocessing.channels),
         "training_cases": len(splits["train"]),
         "split_sha256": {part: sorted(hash_of_case(case) for case in splits[part]) for part in ("train", "val")},
-        "selection": made.get("selection", ""),
+        "selection": source.selection(),
+        "postprocessing": None if post is None else post.to_json(),
         "provenance": provenance(run=made),
         "parity": None,
     }

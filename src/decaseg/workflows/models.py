@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from decaseg.inference.engines import ENGINES, Engine
+from decaseg.inference.postprocess import PostProcessing
 from decaseg.inference.predictor import Predictor
+from decaseg.planning.fingerprint import sha256_of
 from decaseg.planning.plan import Plan
 from decaseg.storage.bundle import MODEL_FILES, BundleDir
 from decaseg.storage.files import read_json
@@ -25,6 +27,18 @@ class Model:
     bundle: dict[str, Any] | None
     warnings: tuple[str, ...]
 
+    def selection(self) -> str:
+        """In words, what the validation cases chose."""
+        if self.run is not None and self.run.provenance.is_file():
+            said = str(read_json(self.run.provenance).get("selection", ""))
+        else:
+            said = str((self.bundle or {}).get("selection", ""))
+        post = self.predictor.postprocessing
+        if post is None or self.bundle is not None:  # a bundle's words were written when it was exported
+            return said
+        chose = f"Post-processing was chosen on {post.cases} validation cases, so scores on them are optimistic"
+        return f"{said}. {chose}" if said else chose
+
 
 def open_model(
     path: Path,
@@ -34,8 +48,12 @@ def open_model(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    postprocessing: bool = True,
 ) -> Model:
-    """Opens MODEL with `engine` (None: what it was made for). ValueError names what is wrong and the way out."""
+    """Opens MODEL with `engine` (None: what it was made for). ValueError names what is wrong and the way out.
+
+    The post-processing that was chosen for it is used, unless `postprocessing` is off.
+    """
     if engine is not None and engine not in ENGINES:
         raise ValueError(f"--engine {engine}: choose one of {', '.join(ENGINES)}")
     if path.suffix in (".xml", ".onnx"):
@@ -44,9 +62,11 @@ def open_model(
         path = path.parent
     run, bundle = RunDir(path), BundleDir(path)
     if bundle.is_bundle():
-        return _open_bundle(bundle, engine, tta, step, threads)
+        opened = _open_bundle(bundle, engine, tta, step, threads)
+        return _with_postprocessing(opened, bundle.document) if postprocessing else opened
     if run.is_run():
-        return _open_run(run, engine, tta, step, device, precision, threads)
+        opened = _open_run(run, engine, tta, step, device, precision, threads)
+        return _with_postprocessing(opened, run.postprocessing) if postprocessing else opened
     if not path.exists():
         raise ValueError(f"{path}: there is no such model; MODEL is a RUN, a BUNDLE or a model.xml inside a bundle")
     raise ValueError(f"{path}: is neither a RUN (plan.json, recipe.json) nor a BUNDLE (bundle.json)")
@@ -55,6 +75,22 @@ def open_model(
 def make_predictor(plan: Plan, engine: Engine, step: float = 0.5, tta: bool = False) -> Predictor:
     """A predictor with the preprocessing, window and target of the plan."""
     return Predictor(engine, plan.preprocessing, plan.target, plan.patch, step, tta, plan.mirror_axes)
+
+
+def _with_postprocessing(opened: Model, path: Path) -> Model:
+    """The model with what postprocessing.json or bundle.json says; a warning where the weights are others by now."""
+    if opened.run is None:
+        chosen = (opened.bundle or {}).get("postprocessing")
+    else:
+        chosen = read_json(path) if path.is_file() else None
+    if chosen is None:
+        return opened
+    found = PostProcessing.from_json(chosen, opened.plan.target, str(path))
+    if opened.run is not None and chosen.get("weights_sha256") != sha256_of(opened.run.weights):
+        stale = f"{path}: was chosen for other weights and is not used; run decaseg postprocess {opened.path} again"
+        return replace(opened, warnings=(*opened.warnings, stale))
+    predictor = replace(opened.predictor, postprocessing=found if found.does_something else None)
+    return replace(opened, predictor=predictor)
 
 
 def _open_run(

@@ -22,13 +22,14 @@ def run(
     step: float = 0.5,
     device: str = "auto",
     threads: int | None = None,
+    postprocessing: bool = True,
 ) -> int:
     """Writes `out/<case>.nii.gz` for every image, and `<case>_probabilities.nii.gz` when asked; returns 0.
 
     ValueError names the model or image that cannot be used; what was finished before it stays.
     """
     images = find_images(inputs)
-    opened = open_model(model, engine, tta, step, device, threads=threads)
+    opened = open_model(model, engine, tta, step, device, threads=threads, postprocessing=postprocessing)
     for warning in opened.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     names = "; ".join(f"{value} {name}" for value, name in opened.plan.target.painted_names().items())

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.data.targets import Target, make_target
-from decaseg.metrics import CaseScores, Summary, score_case, summarise, write_csv
+from decaseg.metrics import CaseScores, Comparison, Summary, compare, score_case, summarise, write_csv
+from decaseg.metrics.comparison import write_differences_csv
+from decaseg.reporting.comparison import print_comparison
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_scores
 from decaseg.storage import decathlon, nifti
 from decaseg.storage.files import write_json
 from decaseg.volume import Grid
+from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
 
 MAX_CORNER_SHIFT = 0.05  # of the smallest voxel edge: header rounding stays below it, a wrong grid does not
 MAX_FOUND_LABELS = 64  # an image taken for a label map has thousands of values; the largest atlases have named labels
@@ -39,18 +43,32 @@ def run(
     target: str = "all",
     label_names: Sequence[str] = (),
     as_json: bool = False,
+    wishes: Wishes | None = None,
+    other: Path | None = None,
 ) -> int:
     """Scores two folders, writes metrics.json and metrics.csv into `out`, prints them; returns the exit code, 0.
 
     `label_names` are `1=edema` words; without any, dataset.json beside the labels' folder names the labels, and
-    without that they are called `label 1`, … With `as_json` standard output holds one JSON document, nothing else.
+    without that they are called `label 1`, … `other` is a second folder of predictions to compare the first with,
+    which also writes comparison.json and comparison.csv. With `as_json` standard output holds one JSON document.
     """
-    summary = score(predictions, labels, out, target, parsed_names(label_names) or None)
-    if as_json:
-        print(json.dumps(summary.to_json(), ensure_ascii=False, allow_nan=False))
+    names = parsed_names(label_names) or None
+    if other is None:
+        summary, comparison = score(predictions, labels, out, target, names, wishes), None
     else:
-        print_scores(summary.to_json())
-        print(f"wrote {out / 'metrics.json'} and {out / 'metrics.csv'}", file=sys.stderr)
+        summary, comparison = compare_folders(predictions, other, labels, out, target, names, wishes)
+    document = summary.to_json()
+    if comparison is not None:
+        document |= {"comparison": _comparison_json(comparison, predictions, other)}
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+        return 0
+    print_scores(document)
+    written = ["metrics.json", "metrics.csv"]
+    if comparison is not None:
+        print_comparison(document["comparison"])
+        written += ["comparison.json", "comparison.csv"]
+    print(f"wrote {', '.join(str(out / name) for name in written)}", file=sys.stderr)
     return 0
 
 
@@ -60,6 +78,7 @@ def score(
     out: Path | None = None,
     target: str | None = "all",
     label_names: Mapping[int, str] | None = None,
+    wishes: Wishes | None = None,
 ) -> Summary:
     """Scores every label map in `labels` against the prediction of the same case in `predictions`.
 
@@ -67,22 +86,65 @@ def score(
     of data.targets.TARGETS. A ValueError names the file, the fault and the way out when a label has no prediction,
     when two files lie on different grids, when values are not whole or not named, or when a file is damaged.
     """
+    return _score_folders((predictions,), labels, out, target, label_names, wishes or Wishes())[0]
+
+
+def compare_folders(
+    predictions: Path,
+    other: Path,
+    labels: Path,
+    out: Path | None = None,
+    target: str | None = "all",
+    label_names: Mapping[int, str] | None = None,
+    wishes: Wishes | None = None,
+) -> tuple[Summary, Comparison]:
+    """Scores two folders of predictions against the same labels: the first one's summary, and the two compared.
+
+    Writes what `score` writes of the first one, and comparison.json and comparison.csv. Both must have every case.
+    """
+    if predictions.exists() and other.exists() and predictions.samefile(other):
+        raise ValueError(f"--compare {other}: is the folder it would be compared with; name another one")
+    wishes = wishes or Wishes()
+    first, second = _score_folders((predictions, other), labels, out, target, label_names, wishes)
+    comparison = compare(first.cases, second.cases)
+    if out is not None:
+        write_json(out / "comparison.json", _comparison_json(comparison, predictions, other))
+        write_differences_csv(out / "comparison.csv", comparison)
+    return first, comparison
+
+
+def _score_folders(
+    folders: Sequence[Path],
+    labels: Path,
+    out: Path | None,
+    target: str | None,
+    label_names: Mapping[int, str] | None,
+    wishes: Wishes,
+) -> list[Summary]:
+    """A summary a folder of predictions; the first one's is written."""
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
-    pairs = matched(predictions, labels)
-    names = label_names or names_beside(labels) or names_found(pairs)
+    found = [matched(folder, labels) for folder in folders]
+    names = label_names or names_beside(labels) or names_found([pair for pairs in found for pair in pairs])
     chosen = make_target(target or "all", names)
-    cases = {}
-    for pair in _with_progress(pairs):
-        cases[pair.case] = score_files(pair, chosen, names)
-    summary = summarise(cases)
+    scoring = make_scoring(wishes, chosen, labels.resolve().parent.name)
+    check_groups(wishes, [pair.case for pair in found[0]])
+    summaries = []
+    for pairs in found:
+        cases = {pair.case: score_files(pair, chosen, names, scoring) for pair in _with_progress(pairs)}
+        summaries.append(replace(summarise(cases), notes={"scoring": scoring.to_json()}))
+    summaries[0] = with_groups(summaries[0], wishes)
     if out is not None:
-        write_csv(out / "metrics.csv", cases)
-        write_json(out / "metrics.json", summary.to_json())
-    return summary
+        write_csv(out / "metrics.csv", summaries[0].cases)
+        write_json(out / "metrics.json", summaries[0].to_json())
+    return summaries
 
 
-def score_files(pair: Pair, target: Target, names: Mapping[int, str]) -> CaseScores:
+def _comparison_json(comparison: Comparison, first: Path, second: Path | None) -> dict[str, Any]:
+    return {"first": str(first), "second": str(second)} | comparison.to_json()
+
+
+def score_files(pair: Pair, target: Target, names: Mapping[int, str], scoring: Scoring) -> CaseScores:
     """Reads the two files of a case, refuses what does not fit together, and scores it."""
     prediction, prediction_grid = read_label_map(pair.prediction)
     truth, grid = read_label_map(pair.label)
@@ -93,7 +155,8 @@ def score_files(pair: Pair, target: Target, names: Mapping[int, str]) -> CaseSco
     predicted = target.label_sets
     if target.kind == "whole":  # our own maps have 1 for the whole, other programs' may have every label
         predicted = {name: tuple(sorted({1, *values})) for name, values in predicted.items()}
-    return score_case(prediction, truth, target.label_sets, grid.spacing_mm, predicted)
+    more: dict[str, Any] = {"tolerances_mm": scoring.tolerances_mm, "lesions": scoring.lesions}
+    return score_case(prediction, truth, target.label_sets, grid.spacing_mm, predicted, **more)
 
 
 def matched(predictions: Path, labels: Path) -> list[Pair]:
