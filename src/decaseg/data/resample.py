@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,3 +52,36 @@ def _zoom(volume: NDArray[np.float32], shape: Sequence[int], orders: Sequence[in
             factors = [t / v for t, v in zip(target, volume.shape, strict=True)]
             volume = zoom(volume, factors, order=order, mode="nearest", grid_mode=True, output=np.float32)
     return volume
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the voxels of one grid lie on another along an axis: between `low` and `high`, `share` of the way."""
+
+    low: NDArray[np.intp]
+    high: NDArray[np.intp]
+    share: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, length: int, wanted: int) -> Places:
+        """`wanted` voxels that cover the same distance as `length` ones; beyond the outermost centres, the edge."""
+        centres = np.clip((np.arange(wanted) + 0.5) * (length / wanted) - 0.5, 0, length - 1)
+        low = np.minimum(centres.astype(np.intp), max(length - 2, 0))
+        return cls(low, np.minimum(low + 1, length - 1), (centres - low).astype(np.float32))
+
+    def part(self, start: int, stop: int, offset: int) -> Places:
+        """The voxels from `start` to `stop`, on the other grid's from `offset` on."""
+        cut = slice(start, stop)
+        return Places(self.low[cut] - offset, self.high[cut] - offset, self.share[cut])
+
+    def __call__(self, array: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        """Linear interpolation along one axis of an array; the array itself where nothing moves."""
+        if array.shape[axis] == len(self.low) and not self.share[:-1].any() and self.share[-1:] in (0, 1):
+            return array
+        shape = [1] * array.ndim
+        shape[axis] = -1
+        below, above = np.take(array, self.low, axis), np.take(array, self.high, axis)
+        above -= below
+        above *= self.share.reshape(shape)
+        above += below
+        return above
