@@ -88,10 +88,14 @@ def preprocess(volume: Volume, how: Preprocessing) -> tuple[NDArray[np.float32],
     """
     array, grid = _select_channels(to_ras(volume.array, volume.grid), how), volume.grid
     ras_shape = int3(array.shape[1:])
-    nonzero = (array != 0).any(axis=0)
+    nonzero = array[0] != 0
+    for channel in array[1:]:
+        nonzero |= channel != 0
     box = (bounding_box(nonzero) if how.crop_to_nonzero else None) or Box((0, 0, 0), ras_shape)
     array, nonzero = array[(slice(None), *box.slices)], nonzero[box.slices]
-    normal = np.stack([n(channel, nonzero) for n, channel in zip(how.normalisation, array, strict=True)])
+    normal = np.empty(array.shape, np.float32)
+    for normalise, channel, result in zip(how.normalisation, array, normal, strict=True):
+        normalise.into(result, channel, nonzero)
     spacing_mm = ras_spacing(grid)
     shape = _target_shape(box.shape, spacing_mm, how.spacing_mm)
     return resample_image(normal, shape, spacing_mm), Undo(grid, ras_shape, box, shape)
@@ -119,7 +123,8 @@ def _target_shape(shape: Int3, spacing_mm: Float3, target_mm: Float3) -> Int3:
 
 def _select_channels(array: NDArray, how: Preprocessing) -> NDArray:
     if array.shape[0] == how.file_channels:
-        return array[list(how.channel_indices)]
+        every = how.channel_indices == tuple(range(how.file_channels))
+        return array if every else array[list(how.channel_indices)]
     if array.shape[0] == len(how.channels):
         return array
     raise ValueError(
