@@ -167,14 +167,20 @@ def predict(
     engine: EngineOption = None,
     tta: TtaOption = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also a probability a structure.")] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also the entropy, 0 to 1.")] = False,
+    others: Annotated[
+        list[Path] | None, typer.Option("--with", metavar="MODEL", help="Averages this one's probabilities; repeatable.")
+    ] = None,
     step: StepOption = 0.5,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> int:
-    """Label maps for images, on their own grids."""
+    """Label maps for images, on their own grids; goes on where it was stopped."""
+    from decaseg.inference.restore import Wanted
     from decaseg.workflows import predict as workflow
 
-    return workflow.run(model, inputs, out, engine, tta, probabilities, step, device, threads)
+    wanted = Wanted(probabilities, uncertainty)
+    return workflow.run(model, inputs, out, engine, tta, wanted, step, device, threads, others or ())
 
 
 @app.command()

@@ -97,7 +97,7 @@ def preprocess(volume: Volume, how: Preprocessing) -> tuple[NDArray[np.float32],
     for normalise, channel, result in zip(how.normalisation, array, normal, strict=True):
         normalise.into(result, channel, nonzero)
     spacing_mm = ras_spacing(grid)
-    shape = _target_shape(box.shape, spacing_mm, how.spacing_mm)
+    shape = target_shape(box.shape, spacing_mm, how.spacing_mm)
     return resample_image(normal, shape, spacing_mm), Undo(grid, ras_shape, box, shape)
 
 
@@ -115,7 +115,8 @@ def ras_spacing(grid: Grid) -> Float3:
     return float3(spacing)
 
 
-def _target_shape(shape: Int3, spacing_mm: Float3, target_mm: Float3) -> Int3:
+def target_shape(shape: Int3, spacing_mm: Float3, target_mm: Float3) -> Int3:
+    """Voxels after resampling to `target_mm`; an axis whose spacing is within 1 % of it keeps its own."""
     wanted = resampled_shape(shape, spacing_mm, target_mm)
     close = [abs(s / t - 1) < SAME_SPACING for s, t in zip(spacing_mm, target_mm, strict=True)]
     return int3(n if same else w for n, w, same in zip(shape, wanted, close, strict=True))
