@@ -169,7 +169,8 @@ def predict(
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also a probability a structure.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also the entropy, 0 to 1.")] = False,
     others: Annotated[
-        list[Path] | None, typer.Option("--with", metavar="MODEL", help="Averages this one's probabilities; repeatable.")
+        list[Path] | None,
+        typer.Option("--with", metavar="MODEL", help="Another model to average with; repeatable."),
     ] = None,
     step: StepOption = 0.5,
     device: DeviceOption = "auto",

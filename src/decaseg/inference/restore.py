@@ -164,9 +164,7 @@ def _pieces(parts: Iterable[Slab], undo: Undo) -> Iterator[tuple[int, int, NDArr
         raise ValueError(f"logits of {seen} slices do not belong to a case of shape {undo.shape}")
 
 
-def _resampled(
-    logits: NDArray[np.float32], places: list[Places], axis: int, piece: Places
-) -> NDArray[np.float32]:
+def _resampled(logits: NDArray[np.float32], places: list[Places], axis: int, piece: Places) -> NDArray[np.float32]:
     """Linear interpolation along the three axes, a class at a time."""
     here = [piece if a == axis else p for a, p in enumerate(places)]
     out = np.empty((logits.shape[0], *(len(p.low) for p in here)), np.float32)

@@ -73,9 +73,7 @@ class Windows:
         return cls.at(size, window, (x, y, z))
 
     @classmethod
-    def at(
-        cls, size: Int3, window: Int3, starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-    ) -> Windows:
+    def at(cls, size: Int3, window: Int3, starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]) -> Windows:
         """Windows at starts of one's own, in rising order along each axis, which must cover the volume."""
         padded = int3(max(n, w) for n, w in zip(size, window, strict=True))
         before = int3((p - n) // 2 for p, n in zip(padded, size, strict=True))

@@ -23,6 +23,7 @@ from decaseg.storage.provenance import available_memory_gib
 from decaseg.workflows.models import Model, ensemble, open_model
 from decaseg.workflows.sharing import Share
 
+STAGES = ("read", "prepare", "network", "restore", "write")
 Answer = TypeVar("Answer")
 USABLE_SHARE = 0.95  # of the memory that the machine has free
 
@@ -51,9 +52,6 @@ class Clock:
         listed = ", ".join(f"{stage} {value:.2f}" for stage, value in self.stages.items())
         share = self.stages["network"] / (sum(self.stages.values()) or 1.0)
         return f"{listed} s; network {share:.0%}"
-
-
-STAGES = ("read", "prepare", "network", "restore", "write")
 
 
 def run(
@@ -187,14 +185,16 @@ def _needs(todo: Sequence[Case], predictor: Predictor, opened: Model, wanted: Wa
         return needs
     worst = max(todo, key=lambda case: needs[case.name].peak_gib)
     peak, free = needs[worst.name].peak_gib, available_memory_gib()
-    print(f"memory: about {peak:.1f} GiB at most ({worst.name})", file=sys.stderr)
+    print(f"memory: about {peak:.2f} GiB at most ({worst.name})", file=sys.stderr)
     if free is not None and peak > free * USABLE_SHARE + _resident_gib():
         ways = ["use a machine with more"]
         if wanted.probabilities or wanted.uncertainty:
             ways.insert(0, "leave out --probabilities and --uncertainty")
         if predictor.others:
             ways.insert(0, "leave out --with")
-        raise ValueError(f"{worst.image}: needs about {peak:.1f} GiB of memory, {free:.1f} are free; {' or '.join(ways)}")
+        raise ValueError(
+            f"{worst.image}: needs about {peak:.1f} GiB of memory, {free:.1f} are free; {' or '.join(ways)}"
+        )
     return needs
 
 
