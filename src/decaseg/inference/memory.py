@@ -22,7 +22,9 @@ GIB = 2**30
 LIBRARIES_GIB = {"torch": 0.33, "openvino": 0.20, "onnx": 0.15}  # interpreter and libraries
 WEIGHT_COPIES = {"torch": 2.0, "openvino": 2.5, "onnx": 2.5}  # as read, and as the engine packs them
 WINDOW_COPIES = 3  # of a window's image and logits: cut out, given, handed back
-FINEST_MAPS = 5.5  # maps of the finest level that one window needs at a time: skip, two of the convolution, norm
+# Maps of the finest level that one window needs at a time: the skip, a convolution's two; in fp32 also Winograd's slabs
+# where it is taken (nets/winograd.py); and gaps between blocks, which glibc keeps for the next window.
+FINEST_MAPS, WINOGRAD_MAPS = 6.0, 6.0
 AHEAD_GIB = 0.5  # an image whose preparing takes more is not read ahead
 
 
@@ -73,7 +75,7 @@ def prediction_need(image: ImageFacts, how: Preprocessing, networks: Networks, w
     inner = target_shape(shape, ras_spacing(image.grid), how.spacing_mm)
     voxels, inner_voxels = float(np.prod(shape)), float(np.prod(inner))
     channels, classes = len(how.channels), networks.spec.out_channels
-    preparing = _preparing(image, how, voxels, inner_voxels, inner != shape)
+    preparing = _preparing(image, how, shape, inner)
     windows = Windows.over(inner, networks.window, networks.step)
     row = [w if a == windows.axis else n for a, (w, n) in enumerate(zip(networks.window, windows.padded, strict=True))]
     thick = float(np.prod(row))
@@ -84,16 +86,23 @@ def prediction_need(image: ImageFacts, how: Preprocessing, networks: Networks, w
     held = base + inner_voxels * (4 * channels + 1) + padded + 4 * thick * (classes * networks.members + 1)
     held += voxels * (1 + 4 * classes * wanted.probabilities + 4 * wanted.uncertainty)
     patch, size = float(np.prod(networks.window)), 2 if networks.precision == "bf16" else 4
-    at_work = patch * (FINEST_MAPS * networks.spec.filters[0] * size + 4 * WINDOW_COPIES * (channels + classes))
+    maps = FINEST_MAPS + WINOGRAD_MAPS * (networks.engine == "torch" and size == 4 and networks.spec.filters[0] >= 32)
+    at_work = patch * (maps * networks.spec.filters[0] * size + 4 * WINDOW_COPIES * (channels + classes))
     pieces = 4.0 * min(PIECE_VOXELS, voxels) * (classes + 3) if inner != shape else 4 * thick
     back = pieces + (8 * thick * classes if several else 0)
     return Need((base + preparing) / GIB, (held + at_work) / GIB, (held + back) / GIB, preparing / GIB)
 
 
-def _preparing(image: ImageFacts, how: Preprocessing, voxels: float, inner_voxels: float, resampled: bool) -> float:
+def _preparing(image: ImageFacts, how: Preprocessing, shape: Int3, inner: Int3) -> float:
     """Bytes: the image as read, the mask of what is not 0, the normalised channels, and what resampling adds."""
-    channels = len(how.channels)
+    channels, voxels = len(how.channels), float(np.prod(shape))
     total = voxels * (image.channels * image.bytes_a_value + 1 + 4 * channels)
-    if resampled:
-        return total + 4 * inner_voxels * channels + 8 * max(voxels, inner_voxels)  # two steps of one channel
-    return total + 4 * voxels * any(n.kind == "zscore_nonzero" for n in how.normalisation)
+    if inner == shape:
+        return total + 4 * voxels * any(n.kind == "zscore_nonzero" for n in how.normalisation)
+    steps, size = [], list(shape)  # one channel, an axis after the other, as `resample_image` goes
+    for axis in sorted(range(3), key=lambda a: inner[a] / shape[a]):
+        if inner[axis] != shape[axis]:
+            size[axis] = inner[axis]
+            steps.append(float(np.prod(size)))
+    two_at_once = max(a + b for a, b in zip([0.0, *steps], [*steps, 0.0], strict=True))
+    return total + 4 * float(np.prod(inner)) * channels + 4 * two_at_once

@@ -24,18 +24,21 @@ class InstanceNorm(nn.InstanceNorm3d):
         if not _ours(self, input):
             return super().forward(input)
         if torch.is_inference_mode_enabled():
-            return _infer(self, input, None)
+            return _infer(self, input, torch.empty_like(input), None)
         result: Tensor = _SampleWise.apply(input, self.weight, self.bias, self.eps, None)
         return result
 
 
 def normalise_and_activate(norm: nn.Module, activation: nn.Module, x: Tensor) -> Tensor:
-    """`activation(norm(x))`, in one go where the pair allows it: (B, C, X, Y, Z) in and out."""
+    """`activation(norm(x))`, in one go where the pair allows it: (B, C, X, Y, Z) in and out.
+
+    In inference mode the result may lie where `x` lay: give what a convolution made.
+    """
     if isinstance(norm, InstanceNorm) and _ours(norm, x):
         slope = slope_of(activation)
         if slope is not None:
             if torch.is_inference_mode_enabled():
-                return _infer(norm, x, slope)
+                return _infer(norm, x, x, slope)
             result: Tensor = _SampleWise.apply(x, norm.weight, norm.bias, norm.eps, slope)
             return result
     activated: Tensor = activation(norm(x))
@@ -54,9 +57,8 @@ def _ours(norm: nn.Module, x: Tensor) -> bool:
     return x.device.type == "cpu" and (norm.training or torch.is_inference_mode_enabled())
 
 
-def _infer(norm: InstanceNorm, x: Tensor, slope: float | None) -> Tensor:
-    """Instance norm and (leaky) ReLU, keeping nothing for a way back."""
-    out = torch.empty_like(x)
+def _infer(norm: InstanceNorm, x: Tensor, out: Tensor, slope: float | None) -> Tensor:
+    """Instance norm and (leaky) ReLU into `out`, which may be `x`, keeping nothing for a way back."""
     mean = torch.empty(x.shape[1], dtype=norm.weight.dtype)
     inverse_std = torch.empty_like(mean)
     for n in range(len(x)):
