@@ -117,6 +117,8 @@ def ras_spacing(grid: Grid) -> Float3:
 
 def target_shape(shape: Int3, spacing_mm: Float3, target_mm: Float3) -> Int3:
     """Voxels after resampling to `target_mm`; an axis whose spacing is within 1 % of it keeps its own."""
+    # Headers hold float32: without rounding, 2.5 voxels become 2 or 3 by how the same image was turned when stored.
+    spacing_mm = float3(float(f"{s:.6g}") for s in spacing_mm)
     wanted = resampled_shape(shape, spacing_mm, target_mm)
     close = [abs(s / t - 1) < SAME_SPACING for s, t in zip(spacing_mm, target_mm, strict=True)]
     return int3(n if same else w for n, w, same in zip(shape, wanted, close, strict=True))

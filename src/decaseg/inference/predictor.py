@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from decaseg.data.preprocess import Preprocessing, Undo, preprocess
+from decaseg.data.preprocess import Preprocessing, Undo, preprocess, ras_spacing
 from decaseg.data.targets import Target
 from decaseg.geometry import Int3, int3
 from decaseg.inference.empty import present_voxels
@@ -18,9 +18,12 @@ from decaseg.inference.engines import Engine
 from decaseg.inference.ensemble import averaged
 from decaseg.inference.restore import Wanted, restore
 from decaseg.inference.windows import Infer, OnWindow, Slab, Windows, slabs, whole
-from decaseg.volume import Volume
+from decaseg.volume import Grid, Volume
 
 NOWHERE = 20.0  # a logit that decides: probability 2e-9
+MAX_SHEAR = 0.01  # cosine; headers round to less, a tilted gantry makes ten times as much
+MAX_VALUE = 1e30  # float32 ends at 3e38, and differences from the mean must fit too
+MAX_VOXELS = 2**31  # of one channel at the network's spacing; only a wrong spacing makes more
 
 
 @dataclass
@@ -88,8 +91,8 @@ class Predictor:
     def prepare(self, image: Volume) -> Prepared:
         """The part before the network. ValueError for images the model was not made for."""
         started = time.perf_counter()
-        if image.array.dtype.kind == "f" and not all(np.isfinite(channel).all() for channel in image.array):
-            raise ValueError("holds NaN or infinite values; replace them before predicting")
+        _refuse_values(image.array)
+        _refuse_geometry(image.grid, self.preprocessing)
         array, undo = preprocess(image, self.preprocessing)
         return Prepared(array, undo, time.perf_counter() - started)
 
@@ -139,3 +142,29 @@ class Predictor:
             return logits
 
         return infer
+
+
+def _refuse_values(array: NDArray) -> None:
+    """ValueError for images (C, X, Y, Z) whose voxels are no numbers that a network can take."""
+    for channel in array if array.dtype.kind == "f" else ():
+        if not np.isfinite(channel).all():
+            raise ValueError("holds NaN or infinite values; replace them before predicting")
+        if array.dtype.itemsize > 4 and np.abs(channel).max() > MAX_VALUE:
+            raise ValueError(f"holds values above {MAX_VALUE:g}; scale them down before predicting")
+
+
+def _refuse_geometry(grid: Grid, how: Preprocessing) -> None:
+    """ValueError for grids that networks of boxes cannot honour."""
+    if (shear := grid.shear) > MAX_SHEAR:
+        degrees = np.degrees(np.arcsin(min(shear, 1.0)))
+        raise ValueError(
+            f"has a sheared affine (its axes are {degrees:.1f} degrees from square), so that voxels are no boxes; "
+            "resample it to a grid with square axes first"
+        )
+    spacing_mm = ras_spacing(grid)
+    grown = np.prod([max(1.0, s / t) for s, t in zip(spacing_mm, how.spacing_mm, strict=True)])
+    if float(np.prod(grid.shape)) * grown > MAX_VOXELS:
+        raise ValueError(
+            f"has voxels of {' x '.join(f'{s:g}' for s in grid.spacing_mm)} mm, the model works at "
+            f"{' x '.join(f'{s:g}' for s in how.spacing_mm)}; mend the spacing in its header"
+        )
