@@ -92,7 +92,7 @@ def many(arguments: argparse.Namespace, work: Path) -> dict:
     if process.wait():
         raise SystemExit(last)
     tenth = len(sizes) // 10
-    early, late = max(sizes[: tenth or 1]), max(sizes[-(tenth or 1) : ])
+    early, late = max(sizes[: tenth or 1]), max(sizes[-(tenth or 1) :])
     print(f"{len(sizes)} cases: {early:.0f} MiB in the first tenth, {late:.0f} MiB in the last")
     return {"cases": len(sizes), "early_mib": early, "late_mib": late}
 

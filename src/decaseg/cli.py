@@ -174,6 +174,7 @@ def predict(
     ] = None,
     step: StepOption = 0.5,
     device: DeviceOption = "auto",
+    precision: Annotated[str, typer.Option(help="Of a RUN: auto, fp32 or bf16.")] = "auto",
     threads: ThreadsOption = None,
 ) -> int:
     """Label maps for images, on their own grids; goes on where it was stopped."""
@@ -181,7 +182,8 @@ def predict(
     from decaseg.workflows import predict as workflow
 
     wanted = Wanted(probabilities, uncertainty)
-    return workflow.run(model, inputs, out, engine, tta, wanted, step, device, threads, others or ())
+    opening = {"engine": engine, "tta": tta, "step": step, "device": device, "precision": precision}
+    return workflow.run(model, inputs, out, opening, wanted, threads, others or ())
 
 
 @app.command()

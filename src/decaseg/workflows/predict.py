@@ -58,24 +58,21 @@ def run(
     model: Path,
     inputs: Sequence[Path],
     out: Path,
-    engine: str | None = None,
-    tta: bool = False,
+    opening: Mapping[str, Any],
     wanted: Wanted = Wanted(),
-    step: float = 0.5,
-    device: str = "auto",
     threads: int | None = None,
     others: Sequence[Path] = (),
 ) -> int:
     """Writes `out/<case>.nii.gz` for every image, and the maps that are `wanted`; returns 0.
 
+    `opening` are the arguments of `open_model`; the probabilities of the models `others` are averaged with MODEL's.
     Cases that are finished already, by the same model, options and image, are not predicted again. Under torchrun
     each process takes its share of the cases. ValueError names the model or image that cannot be used; what was
     finished before it stays.
     """
     share, started = Share.from_torchrun(), time.perf_counter()
     images = find_images(inputs)
-    opened = open_model(model, engine, tta, step, device, threads=share.threads(threads))
-    more = [open_model(path, engine, tta, step, device, threads=share.threads(threads)) for path in others]
+    opened, *more = (open_model(path, **opening, threads=share.threads(threads)) for path in (model, *others))
     predictor = ensemble(opened, more)
     for warning in (warning for one in (opened, *more) for warning in one.warnings):
         print(f"warning: {warning}", file=sys.stderr)
