@@ -51,7 +51,7 @@ def hippocampus() -> Plan:
 
 
 def ct(base: int = 8, spacing_mm: Float3 = (0.8, 0.8, 1.0)) -> Plan:
-    """A CT-like plan with 8 structures and windows of 128^3; `base` filters, doubled at each of 5 levels, at most 320."""
+    """A CT-like plan with 8 structures and windows of 128^3; 5 levels from `base` filters to 320 at most."""
     filters = tuple(min(base * 2**i, 320) for i in range(5))
     how = Normalisation("ct", mean=50.0, std=150.0, low=-200.0, high=300.0)
     return plan(("CT",), ORGANS, filters, (128, 128, 128), how, spacing_mm)

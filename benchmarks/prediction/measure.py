@@ -86,7 +86,7 @@ def command(contestant: str, setting: Setting, run: Path, work: Path, out: Path,
 
 def timed(words: list[str], env: dict[str, str], times: Times) -> None:
     started = time.perf_counter()
-    before = os.times()
+    before = _children_s()
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(words, stdout=said, stderr=said, env=env)
         _, status, usage = os.wait4(process.pid, 0)
