@@ -95,12 +95,14 @@ def timed(words: list[str], env: dict[str, str], times: Times) -> None:
         times.said = said.read()
     if process.returncode:
         raise SystemExit(f"{' '.join(words[:6])} … failed:\n{times.said[-3000:]}")
-    after = os.times()
     times.wall_s.append(time.perf_counter() - started)
-    times.processor_s.append(
-        after.children_user + after.children_system - before.children_user - before.children_system
-    )
+    times.processor_s.append(_children_s() - before)
     times.peak_gib.append(usage.ru_maxrss / 2**20)
+
+
+def _children_s() -> float:
+    now = os.times()
+    return now.children_user + now.children_system
 
 
 def dice(found: np.ndarray, truth: np.ndarray, values: list[int]) -> list[float]:

@@ -76,8 +76,8 @@ class Grid:
         """For each array axis: the world axis (0 right, 1 anterior, 2 superior) nearest to it, and +1 or -1.
 
         Each world axis is given away once, the clearest first, so that oblique scans get a proper permutation. Exactly
-        diagonal axes are told apart by which way they lean, not by their order in the file, so that the same scan stored
-        otherwise gets the same anatomical directions.
+        diagonal axes are told apart by where they point, not by their order in the file, so that the same scan, stored
+        otherwise, gets the same anatomical directions.
         """
         cosines = self.affine[:3, :3] / np.maximum(np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)), 1e-12)
         free = np.abs(cosines).round(4) + 1e-5 * _ranks(cosines)

@@ -1,5 +1,7 @@
 """Slabs equal the full way; windows equal MONAI's; empty windows are background."""
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 import torch
@@ -82,8 +84,6 @@ def test_slabs_follow_each_other_and_hold_what_averaging_everything_would(size, 
 
 def naive(image, windows, infer):
     """The textbook's way: everything in memory."""
-    from itertools import product
-
     from decaseg.inference.windows import gaussian_weights
 
     pads = [(b, p - n - b) for b, p, n in zip(windows.before, windows.padded, windows.size, strict=True)]
@@ -114,7 +114,7 @@ def test_restoring_slab_by_slab_equals_scipys_resampling_of_everything(target, w
     factors = [w / n for w, n in zip(wanted_shape, shape, strict=True)]
     full = np.stack([zoom(one, factors, order=1, mode="nearest", grid_mode=True) for one in logits])
     cuts = [0, 1, 4, 5, shape[axis]]
-    parts = [Slab(axis, a, logits[along(axis, a, b)]) for a, b in zip(cuts, cuts[1:])]  # noqa: B905
+    parts = [Slab(axis, a, logits[along(axis, a, b)]) for a, b in pairwise(cuts)]
     everything = Wanted(probabilities=True, uncertainty=True)
     found = restore(iter(parts), target, undo, everything)
     if target is ALL:
