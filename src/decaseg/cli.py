@@ -202,15 +202,25 @@ def predict(
     engine: EngineOption = None,
     tta: TtaOption = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also a probability a structure.")] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also the entropy, 0 to 1.")] = False,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="MODEL", help="Another model to average with; repeatable."),
+    ] = None,
     step: StepOption = 0.5,
     device: DeviceOption = "auto",
+    precision: Annotated[str, typer.Option(help="Of a RUN: auto, fp32 or bf16.")] = "auto",
     threads: ThreadsOption = None,
     postprocessing: CleanOption = True,
 ) -> int:
-    """Label maps for images, on their own grids."""
+    """Label maps for images, on their own grids; goes on where it was stopped."""
+    from decaseg.inference.restore import Wanted
     from decaseg.workflows import predict as workflow
 
-    return workflow.run(model, inputs, out, engine, tta, probabilities, step, device, threads, postprocessing)
+    wanted = Wanted(probabilities, uncertainty)
+    opening = {"engine": engine, "tta": tta, "step": step, "device": device, "precision": precision,
+               "postprocessing": postprocessing}  # fmt: skip
+    return workflow.run(model, inputs, out, opening, wanted, threads, others or ())
 
 
 @app.command()

@@ -61,6 +61,12 @@ class Grid:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
     @property
+    def shear(self) -> float:
+        """The largest cosine between two voxel axes: 0 for a grid of boxes, however oblique."""
+        axes = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(np.abs(axes.T @ axes - np.eye(3)).max())
+
+    @property
     def orientation(self) -> str:
         """The anatomical direction each array axis points to, for example `RAS`."""
         return "".join(("LR", "PA", "IS")[axis][sign > 0] for axis, sign in self.axes)
@@ -69,10 +75,12 @@ class Grid:
     def axes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         """For each array axis: the world axis (0 right, 1 anterior, 2 superior) nearest to it, and +1 or -1.
 
-        Each world axis is given away once, the clearest first, so that oblique scans get a proper permutation.
+        Each world axis is given away once, the clearest first, so that oblique scans get a proper permutation. Exactly
+        diagonal axes are told apart by where they point, not by their order in the file, so that the same scan, stored
+        otherwise, gets the same anatomical directions.
         """
         cosines = self.affine[:3, :3] / np.maximum(np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)), 1e-12)
-        free = np.abs(cosines)
+        free = np.abs(cosines).round(4) + 1e-5 * _ranks(cosines)
         found: list[tuple[int, int]] = [(0, 1)] * 3
         for _ in range(3):
             world, axis = np.unravel_index(np.argmax(free), free.shape)
@@ -80,6 +88,13 @@ class Grid:
             free[world, :] = -1
             free[:, axis] = -1
         return found[0], found[1], found[2]
+
+
+def _ranks(directions: NDArray[np.float64]) -> NDArray[np.intp]:
+    """0, 1 and 2 for the three columns, by where they point, whichever way and in whatever order they stand."""
+    lines = [tuple(column.round(3) + 0.0) for column in directions.T]
+    lines = [max(line, tuple(0.0 - c for c in line)) for line in lines]
+    return np.array([sorted(lines).index(line) for line in lines])
 
 
 @dataclass(frozen=True, eq=False)

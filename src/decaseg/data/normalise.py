@@ -29,15 +29,28 @@ class Normalisation:
 
     def __call__(self, channel: NDArray, nonzero: NDArray[np.bool_]) -> NDArray[np.float32]:
         """The (X, Y, Z) channel as float32; `nonzero` marks the voxels where any channel is not 0."""
-        channel = channel.astype(np.float32, copy=False)
+        out = np.empty(channel.shape, np.float32)
+        self.into(out, channel, nonzero)
+        return out
+
+    def into(self, out: NDArray[np.float32], channel: NDArray, nonzero: NDArray[np.bool_]) -> None:
+        """Writes the normalised channel to `out`, without another float32 volume beside it."""
+        out[:] = channel
         if self.kind == "ct":
-            return (np.clip(channel, self.low, self.high) - np.float32(self.mean)) / np.float32(max(self.std, TINY))
-        if self.kind == "zscore_nonzero" and nonzero.any():
-            inside = channel[nonzero]
-            mean, std = inside.mean(dtype=np.float64), inside.std(dtype=np.float64)
-            return np.where(nonzero, (channel - np.float32(mean)) / np.float32(max(std, TINY)), np.float32(0))
-        mean, std = channel.mean(dtype=np.float64), channel.std(dtype=np.float64)
-        return (channel - np.float32(mean)) / np.float32(max(std, TINY))
+            np.clip(out, self.low, self.high, out=out)
+            mean, std = self.mean, self.std
+        elif self.kind == "zscore_nonzero" and nonzero.any():
+            inside = out[nonzero]
+            mean, std = _moments(inside)
+            inside -= np.float32(mean)
+            inside /= np.float32(max(std, TINY))
+            out[:] = 0
+            out[nonzero] = inside
+            return
+        else:
+            mean, std = _moments(out)
+        out -= np.float32(mean)
+        out /= np.float32(max(std, TINY))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,3 +58,15 @@ class Normalisation:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Normalisation:
         return cls(**document)
+
+
+def _moments(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Mean and standard deviation, summed in float64."""
+    mean = float(values.mean(dtype=np.float64))
+    return mean, float(np.sqrt(_squares(values, mean) / values.size))
+
+
+def _squares(values: NDArray[np.float32], mean: float) -> float:
+    """Sum of squared distances from the mean, a slice at a time: numpy's own `std` takes float64 copies of all."""
+    pieces = values if values.ndim > 1 else np.array_split(values, max(1, values.size >> 20))
+    return sum(float(np.square(piece.astype(np.float64) - mean).sum()) for piece in pieces)

@@ -88,12 +88,16 @@ def preprocess(volume: Volume, how: Preprocessing) -> tuple[NDArray[np.float32],
     """
     array, grid = _select_channels(to_ras(volume.array, volume.grid), how), volume.grid
     ras_shape = int3(array.shape[1:])
-    nonzero = (array != 0).any(axis=0)
+    nonzero = array[0] != 0
+    for channel in array[1:]:
+        nonzero |= channel != 0
     box = (bounding_box(nonzero) if how.crop_to_nonzero else None) or Box((0, 0, 0), ras_shape)
     array, nonzero = array[(slice(None), *box.slices)], nonzero[box.slices]
-    normal = np.stack([n(channel, nonzero) for n, channel in zip(how.normalisation, array, strict=True)])
+    normal = np.empty(array.shape, np.float32)
+    for normalise, channel, result in zip(how.normalisation, array, normal, strict=True):
+        normalise.into(result, channel, nonzero)
     spacing_mm = ras_spacing(grid)
-    shape = _target_shape(box.shape, spacing_mm, how.spacing_mm)
+    shape = target_shape(box.shape, spacing_mm, how.spacing_mm)
     return resample_image(normal, shape, spacing_mm), Undo(grid, ras_shape, box, shape)
 
 
@@ -111,7 +115,10 @@ def ras_spacing(grid: Grid) -> Float3:
     return float3(spacing)
 
 
-def _target_shape(shape: Int3, spacing_mm: Float3, target_mm: Float3) -> Int3:
+def target_shape(shape: Int3, spacing_mm: Float3, target_mm: Float3) -> Int3:
+    """Voxels after resampling to `target_mm`; an axis whose spacing is within 1 % of it keeps its own."""
+    # Headers hold float32: without rounding, 2.5 voxels become 2 or 3 by how the same image was turned when stored.
+    spacing_mm = float3(float(f"{s:.6g}") for s in spacing_mm)
     wanted = resampled_shape(shape, spacing_mm, target_mm)
     close = [abs(s / t - 1) < SAME_SPACING for s, t in zip(spacing_mm, target_mm, strict=True)]
     return int3(n if same else w for n, w, same in zip(shape, wanted, close, strict=True))
@@ -119,7 +126,8 @@ def _target_shape(shape: Int3, spacing_mm: Float3, target_mm: Float3) -> Int3:
 
 def _select_channels(array: NDArray, how: Preprocessing) -> NDArray:
     if array.shape[0] == how.file_channels:
-        return array[list(how.channel_indices)]
+        every = how.channel_indices == tuple(range(how.file_channels))
+        return array if every else array[list(how.channel_indices)]
     if array.shape[0] == len(how.channels):
         return array
     raise ValueError(

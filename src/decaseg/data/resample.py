@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,10 @@ def resample_image(image: NDArray, shape: Sequence[int], spacing_mm: Sequence[fl
         return image.astype(np.float32, copy=False)
     thick = max(spacing_mm) / min(spacing_mm) > ANISOTROPIC
     orders = [0 if thick and s == max(spacing_mm) else 3 for s in spacing_mm]
-    return np.stack([_zoom(channel.astype(np.float32, copy=False), shape, orders) for channel in image])
+    out = np.empty((len(image), *shape), np.float32)
+    for channel, result in zip(image, out, strict=True):
+        result[:] = _zoom(channel.astype(np.float32, copy=False), shape, orders)
+    return out
 
 
 def resample_scalar(volume: NDArray, shape: Sequence[int]) -> NDArray[np.float32]:
@@ -43,11 +48,65 @@ def resample_labels(label: NDArray, shape: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _zoom(volume: NDArray[np.float32], shape: Sequence[int], orders: Sequence[int]) -> NDArray[np.float32]:
+    """`scipy.ndimage.zoom` (edges of both grids coincide), of another order along each axis.
+
+    Splines are separable and linear, so along each axis it is one matrix: many times faster than interpolating point
+    by point, and without scipy's copy in float64. The axes that shrink most come first.
+    """
+    for axis in sorted(range(3), key=lambda a: shape[a] / volume.shape[a]):
+        if shape[axis] != volume.shape[axis]:
+            volume = _along(volume, _spline_matrix(volume.shape[axis], shape[axis], orders[axis]), axis)
+    return volume
+
+
+def _along(volume: NDArray[np.float32], matrix: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """`matrix` (wanted, length) times every line of the volume along `axis`."""
+    x, y, z = volume.shape
+    if axis == 0:
+        return (matrix @ volume.reshape(x, y * z)).reshape(-1, y, z)
+    if axis == 1:
+        return np.matmul(matrix, volume)
+    return (volume.reshape(x * y, z) @ matrix.T).reshape(x, y, -1)
+
+
+@lru_cache(maxsize=32)
+def _spline_matrix(length: int, wanted: int, order: int) -> NDArray[np.float32]:
+    """(wanted, length): what scipy does to each unit vector."""
     from scipy.ndimage import zoom
 
-    for order in sorted(set(orders)):  # one call per order; axes of another order keep their length meanwhile
-        target = [n if o == order else v for n, o, v in zip(shape, orders, volume.shape, strict=True)]
-        if tuple(target) != volume.shape:
-            factors = [t / v for t, v in zip(target, volume.shape, strict=True)]
-            volume = zoom(volume, factors, order=order, mode="nearest", grid_mode=True, output=np.float32)
-    return volume
+    units = np.eye(length)
+    made = [zoom(unit, wanted / length, order=order, mode="nearest", grid_mode=True) for unit in units]
+    return np.ascontiguousarray(np.array(made).T, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the voxels of one grid lie on another along an axis: between `low` and `high`, `share` of the way."""
+
+    low: NDArray[np.intp]
+    high: NDArray[np.intp]
+    share: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, length: int, wanted: int) -> Places:
+        """`wanted` voxels that cover the same distance as `length` ones; beyond the outermost centres, the edge."""
+        centres = np.clip((np.arange(wanted) + 0.5) * (length / wanted) - 0.5, 0, length - 1)
+        low = np.minimum(centres.astype(np.intp), max(length - 2, 0))
+        return cls(low, np.minimum(low + 1, length - 1), (centres - low).astype(np.float32))
+
+    def part(self, start: int, stop: int, offset: int) -> Places:
+        """The voxels from `start` to `stop`, on the other grid's from `offset` on."""
+        cut = slice(start, stop)
+        return Places(self.low[cut] - offset, self.high[cut] - offset, self.share[cut])
+
+    def __call__(self, array: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        """Linear interpolation along one axis of an array; the array itself where nothing moves."""
+        if array.shape[axis] == len(self.low) and not self.share[:-1].any() and self.share[-1:] in (0, 1):
+            return array
+        shape = [1] * array.ndim
+        shape[axis] = -1
+        below, above = np.take(array, self.low, axis), np.take(array, self.high, axis)
+        above -= below
+        above *= self.share.reshape(shape)
+        above += below
+        return above

@@ -1,4 +1,4 @@
-"""torch's 3D convolution, in training on a processor the fastest right way that its libraries offer."""
+"""torch's 3D convolution, in training and prediction on a processor the fastest right way that its libraries offer."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class Conv3d(nn.Conv3d):
-    """Parameters, arguments and results of torch's; eval mode and other devices are torch's alone."""
+    """Parameters, arguments and results of torch's.
+
+    Other devices are torch's alone, and so is eval mode outside of `torch.inference_mode`: exports trace it.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or input.device.type != "cpu":
+        if input.device.type != "cpu" or not (self.training or torch.is_inference_mode_enabled()):
             return super().forward(input)
         if not torch.is_autocast_enabled("cpu"):
             if winograd.pays(self, input):

@@ -116,8 +116,9 @@ class UNet(nn.Module):
             skips.append(x)
         coarse: list[Tensor] = []
         levels = len(self.ups)
+        del skips[-1]  # the deepest is x itself; each of the others is let go once it is used
         for i, (up, block, head) in enumerate(zip(self.ups, self.decoder, self.heads, strict=False)):
-            x = block(beside(up(x), skips[levels - 1 - i]))
+            x = block(beside(up(x), skips.pop()))
             if self.training and i < levels - 1 and isinstance(head, nn.Conv3d):
                 coarse.append(head(x))
         logits: Tensor = self.heads[-1](x)

@@ -62,13 +62,27 @@ def read_grid(path: Path) -> tuple[Grid, int]:
     return _grid(path, header, shape), channels
 
 
-def read(path: Path) -> Volume:
+def read_facts(path: Path) -> tuple[Grid, int, int]:
+    """Grid, number of channels and bytes a voxel of what `read` would give, from the header alone."""
+    with _opened(path) as stream:
+        header = _header(path, stream)
+    shape, channels = _dimensions(path, header)
+    try:
+        size = int(header.get_data_dtype().itemsize)
+    except Exception:  # a type that `read` refuses
+        size = 4
+    slope = float(header["scl_slope"])
+    return _grid(path, header, shape), channels, 4 if _scales(slope, float(header["scl_inter"])) else size
+
+
+def read(path: Path | str) -> Volume:
     """The volume as (C, X, Y, Z), in the file's own type or float32 where the file scales its values.
 
     NIfTI's 4th (or 5th) axis becomes C. The array is writable and lies in the file's own order (x fastest). The
     whole stream is read, so truncation and a wrong gzip checksum are found. Memory: the array, at most twice.
     Raises NiftiError, naming the file, for everything that is wrong with it.
     """
+    path = Path(path)
     with _opened(path) as stream:
         header = _header(path, stream)
         shape, channels = _dimensions(path, header)
@@ -77,7 +91,7 @@ def read(path: Path) -> Volume:
     return Volume(_scaled(path, array, float(header["scl_slope"]), float(header["scl_inter"])), grid)
 
 
-def write(path: Path, volume: Volume, description: str = "decaseg") -> None:
+def write(path: Path | str, volume: Volume, description: str = "decaseg") -> None:
     """Writes the array on its grid, with the grid's own affine, qform, sform, codes and units.
 
     The file is complete or absent (or the old one). bool becomes uint8; float16 becomes float32; int64 and uint64,
@@ -85,6 +99,7 @@ def write(path: Path, volume: Volume, description: str = "decaseg") -> None:
     grid was made from another by replacing its affine) are written anew from the affine. Raises ValueError for
     values or names that NIfTI cannot hold, OSError where the disk cannot.
     """
+    path = Path(path)
     if not path.name.endswith(SUFFIXES):
         raise ValueError(f"{path}: is not named .nii or .nii.gz; give it such a name")
     array = _storable(path, volume.array)
@@ -202,7 +217,7 @@ def _voxels(path: Path, stream: Stream, header: Any, shape: Int3, channels: int)
 
 def _scaled(path: Path, array: NDArray, slope: float, inter: float) -> NDArray:
     """slope * array + inter as float32, computed in float64 a slice at a time; the array itself where both are idle."""
-    if not np.isfinite(slope) or slope == 0 or (slope, inter) == (1.0, 0.0):
+    if not _scales(slope, inter):
         return array
     if not np.isfinite(inter):
         raise NiftiError(path, f"has scl_inter {inter}, so its values mean nothing", "set it to 0 or write it anew")
@@ -212,6 +227,10 @@ def _scaled(path: Path, array: NDArray, slope: float, inter: float) -> NDArray:
             for z in range(array.shape[3]):
                 target[:, :, z] = channel[:, :, z].astype(np.float64) * slope + inter
     return scaled
+
+
+def _scales(slope: float, inter: float) -> bool:
+    return bool(np.isfinite(slope)) and slope != 0 and (slope, inter) != (1.0, 0.0)
 
 
 def _grid(path: Path, header: Any, shape: Int3) -> Grid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from decaseg.planning.fingerprint import sha256_of
 from decaseg.planning.plan import Plan
 from decaseg.storage.bundle import MODEL_FILES, BundleDir
 from decaseg.storage.files import read_json
+from decaseg.storage.finished import content_hash
 from decaseg.storage.rundir import RunDir
 
 
@@ -38,6 +40,56 @@ class Model:
             return said
         chose = f"Post-processing was chosen on {post.cases} validation cases, so scores on them are optimistic"
         return f"{said}. {chose}" if said else chose
+
+    def sha256(self) -> str:
+        """Of all that decides what it predicts: the weights and the documents beside them."""
+        if self.run is not None:
+            files = [self.run.weights, self.run.plan, self.run.provenance]
+        else:
+            bundle = BundleDir(self.path)
+            form = (self.bundle or {}).get("model_format", "openvino")
+            files = [bundle.model(form), bundle.weights, bundle.document]
+        return content_hash(*(file for file in files if file.is_file()))
+
+
+def load(
+    model: Path | str,
+    engine: str | None = None,
+    tta: bool = False,
+    step: float = 0.5,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Predictor:
+    """The predictor of a RUN, a BUNDLE or a model file, for notebooks and programs; see `decaseg predict`.
+
+    ValueError names what is wrong. `predictor(decaseg.read("image.nii.gz")).labels` is a `Volume`.
+    """
+    return open_model(Path(model), engine, tta, step, device, threads=threads).predictor
+
+
+def ensemble(first: Model, others: Sequence[Model]) -> Predictor:
+    """One predictor that averages the probabilities of all; ValueError where they were not made for the same input."""
+    mine = first.predictor
+    for other in others:
+        theirs = other.predictor
+        pairs = {
+            "target": (mine.target, theirs.target),
+            "windows": (mine.window, theirs.window),
+            "mirroring": (mine.mirror_axes, theirs.mirror_axes),
+        } | {
+            field: (getattr(mine.preprocessing, field), getattr(theirs.preprocessing, field))
+            for field in ("channels", "channel_indices", "file_channels", "spacing_mm", "normalisation",
+                          "crop_to_nonzero")
+        }  # fmt: skip
+        if differing := [name.replace("_", " ") for name, (one, two) in pairs.items() if one != two]:
+            raise ValueError(
+                f"--with {other.path}: differs from {first.path} in {', '.join(differing)}; average only models that "
+                "were trained with the same plan, such as folds"
+            )
+    if not others:
+        return mine
+    # What was chosen for one network was chosen by its errors, not by those of the average.
+    return replace(mine, others=tuple(other.predictor.engine for other in others), postprocessing=None)
 
 
 def open_model(

@@ -4,50 +4,210 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
+from decaseg import __version__
+from decaseg.inference.memory import ImageFacts, Need, Networks, prediction_need
+from decaseg.inference.overlap import overlapped
+from decaseg.inference.predictor import Prediction, Predictor, Prepared
+from decaseg.inference.restore import Wanted
+from decaseg.planning.memory import parameters
 from decaseg.reporting.progress import progress
 from decaseg.storage import nifti
-from decaseg.workflows.models import open_model
+from decaseg.storage.finished import Finished, content_hash
+from decaseg.storage.provenance import available_memory_gib
+from decaseg.workflows.models import Model, ensemble, open_model
+from decaseg.workflows.sharing import Share
+
+STAGES = ("read", "prepare", "network", "restore", "write")
+Answer = TypeVar("Answer")
+USABLE_SHARE = 0.95  # of the memory that the machine has free
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image to predict, the files to write, and what they are to hold: `job`."""
+
+    name: str
+    image: Path
+    outputs: Mapping[str, Path]
+    job: Mapping[str, Any]
+
+
+@dataclass
+class Clock:
+    """Seconds by stage, of a case or of all; `waited` is the time from the first image to the last file."""
+
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+
+    def add(self, **seconds: float) -> None:
+        for stage, value in seconds.items():
+            self.stages[stage] += value
+
+    def __str__(self) -> str:
+        listed = ", ".join(f"{stage} {value:.2f}" for stage, value in self.stages.items())
+        share = self.stages["network"] / (sum(self.stages.values()) or 1.0)
+        return f"{listed} s; network {share:.0%}"
 
 
 def run(
     model: Path,
     inputs: Sequence[Path],
     out: Path,
-    engine: str | None = None,
-    tta: bool = False,
-    probabilities: bool = False,
-    step: float = 0.5,
-    device: str = "auto",
+    opening: Mapping[str, Any],
+    wanted: Wanted = Wanted(),
     threads: int | None = None,
-    postprocessing: bool = True,
+    others: Sequence[Path] = (),
 ) -> int:
-    """Writes `out/<case>.nii.gz` for every image, and `<case>_probabilities.nii.gz` when asked; returns 0.
+    """Writes `out/<case>.nii.gz` for every image, and the maps that are `wanted`; returns 0.
 
-    ValueError names the model or image that cannot be used; what was finished before it stays.
+    `opening` are the arguments of `open_model`; the probabilities of the models `others` are averaged with MODEL's.
+    Cases that are finished already, by the same model, options and image, are not predicted again. Under torchrun
+    each process takes its share of the cases. ValueError names the model or image that cannot be used; what was
+    finished before it stays.
     """
+    share, started = Share.from_torchrun(), time.perf_counter()
     images = find_images(inputs)
-    opened = open_model(model, engine, tta, step, device, threads=threads, postprocessing=postprocessing)
-    for warning in opened.warnings:
+    opened, *more = (open_model(path, **opening, threads=share.threads(threads)) for path in (model, *others))
+    predictor = ensemble(opened, more)
+    for warning in (warning for one in (opened, *more) for warning in one.warnings):
         print(f"warning: {warning}", file=sys.stderr)
-    names = "; ".join(f"{value} {name}" for value, name in opened.plan.target.painted_names().items())
-    started = time.perf_counter()
-    for number, path in enumerate(images, 1):
-        case = nifti.case_name(path)
-        volume = nifti.read(path)
-        with progress(f"{case} ({number} of {len(images)})") as advance:
-            try:
-                prediction = opened.predictor(volume, probabilities, advance)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
-        nifti.write(out / f"{case}.nii.gz", prediction.labels, f"decaseg: {names}")
-        if prediction.probabilities is not None:
-            nifti.write(out / f"{case}_probabilities.nii.gz", prediction.probabilities, f"decaseg: {names}")
+    cases = _cases(images, out, _job(predictor, [opened, *more], wanted), wanted)
+    finished = Finished(out)
+    mine = share.of(cases)
+    todo = [case for case in mine if not finished.is_done(case.name, case.job, case.outputs.values())]
+    needs = _needs(todo, predictor, opened, wanted)
+    total = _predict(todo, predictor, wanted, finished, needs, _description(opened))
+    there = f"; {len(mine) - len(todo)} were there already" if len(todo) < len(mine) else ""
     seconds = time.perf_counter() - started
-    print(f"{len(images)} predicted in {seconds:.1f} s ({names}): {out}")
+    names = _description(opened).removeprefix("decaseg: ")
+    print(f"{share.words}{len(todo)} predicted in {seconds:.1f} s ({names}){there}: {out}")
+    if todo:
+        print(f"{share.words}{total}")
     return 0
+
+
+def _predict(
+    todo: Sequence[Case],
+    predictor: Predictor,
+    wanted: Wanted,
+    finished: Finished,
+    needs: Mapping[str, Need],
+    description: str,
+) -> Clock:
+    """Reads, predicts and writes the cases, three at a time in different stages."""
+    total = Clock()
+    clocks = {case.name: Clock() for case in todo}
+
+    def read(case: Case) -> Prepared:
+        begin = time.perf_counter()
+        image = nifti.read(case.image)
+        clocks[case.name].add(read=time.perf_counter() - begin)
+        return _naming(case, lambda: predictor.prepare(image))
+
+    def compute(case: Case, prepared: Prepared) -> Prediction:
+        with progress(f"{case.name} ({todo.index(case) + 1} of {len(todo)})") as advance:
+            return _naming(case, lambda: predictor.predict(prepared, wanted, advance))
+
+    def write(case: Case, made: Prediction) -> None:
+        clock, begin = clocks[case.name], time.perf_counter()
+        finished.sweep(case.name)
+        for name, path in case.outputs.items():
+            nifti.write(path, getattr(made, name), description)
+        seconds = made.seconds
+        clock.add(prepare=seconds.prepare, network=seconds.network, restore=seconds.restore)
+        clock.add(write=time.perf_counter() - begin)
+        finished.write(case.name, case.job, case.outputs.values(), seconds=clock.stages)
+        total.add(**clock.stages)
+        print(f"{case.name}: {clock}", file=sys.stderr, flush=True)
+
+    overlapped(todo, read, compute, write, lambda case: needs[case.name].read_ahead)
+    return total
+
+
+def _naming(case: Case, work: Callable[[], Answer]) -> Answer:
+    try:
+        return work()
+    except ValueError as error:
+        raise ValueError(f"{case.image}: {error}") from None
+
+
+def _job(predictor: Predictor, models: Sequence[Model], wanted: Wanted) -> dict[str, Any]:
+    """All that decides the result, the image left out."""
+    return {
+        "decaseg": __version__,
+        "models": [model.sha256() for model in models],
+        "engine": predictor.engine.name,
+        "precision": predictor.engine.precision,
+        "step": predictor.step,
+        "postprocessing": None if predictor.postprocessing is None else predictor.postprocessing.to_json(),
+        "tta": predictor.tta,
+        "probabilities": wanted.probabilities,
+        "uncertainty": wanted.uncertainty,
+    }
+
+
+def _cases(images: Sequence[Path], out: Path, job: Mapping[str, Any], wanted: Wanted) -> list[Case]:
+    """Each image with what is to be written for it; ValueError where that would overwrite an image or another case."""
+    cases, taken = [], {image.resolve(): image for image in images}
+    for image in images:
+        name = nifti.case_name(image)
+        outputs = {"labels": out / f"{name}.nii.gz"}
+        outputs |= {kind: out / f"{name}_{kind}.nii.gz" for kind in ("probabilities", "uncertainty")
+                    if getattr(wanted, kind)}  # fmt: skip
+        for path in outputs.values():
+            if (there := taken.get(path.resolve())) is not None:
+                raise ValueError(f"--out {out}: {path.name} would overwrite {there}; name another folder")
+        taken |= {path.resolve(): path for path in outputs.values()}
+        cases.append(Case(name, image, outputs, {**job, "image": content_hash(image) if image.is_file() else ""}))
+    return cases
+
+
+def _needs(todo: Sequence[Case], predictor: Predictor, opened: Model, wanted: Wanted) -> dict[str, Need]:
+    """The memory that each case needs; says the largest, and refuses what the machine does not have."""
+    spec = opened.plan.network
+    networks = Networks(
+        spec, parameters(spec), predictor.window, predictor.engine.name, predictor.engine.precision, predictor.step,
+        1 + len(predictor.others),
+    )  # fmt: skip
+    needs = dict.fromkeys((case.name for case in todo), Need(0, 0, 0, 0))
+    for case in todo:
+        with suppress(nifti.NiftiError):  # which is raised when its turn has come
+            facts = ImageFacts(*nifti.read_facts(case.image))
+            needs[case.name] = prediction_need(facts, predictor.preprocessing, networks, wanted)
+    if not needs:
+        return needs
+    worst = max(todo, key=lambda case: needs[case.name].peak_gib)
+    peak, free = needs[worst.name].peak_gib, available_memory_gib()
+    print(f"memory: about {peak:.2f} GiB at most ({worst.name})", file=sys.stderr)
+    if free is not None and peak > free * USABLE_SHARE + _resident_gib():
+        ways = ["use a machine with more"]
+        if wanted.probabilities or wanted.uncertainty:
+            ways.insert(0, "leave out --probabilities and --uncertainty")
+        if predictor.others:
+            ways.insert(0, "leave out --with")
+        raise ValueError(
+            f"{worst.image}: needs about {peak:.1f} GiB of memory, {free:.1f} are free; {' or '.join(ways)}"
+        )
+    return needs
+
+
+def _resident_gib() -> float:
+    """What this process has already, which the estimate counts too."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return pages * 4096 / 2**30
+
+
+def _description(opened: Model) -> str:
+    names = "; ".join(f"{value} {name}" for value, name in opened.plan.target.painted_names().items())
+    return f"decaseg: {names}"
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:

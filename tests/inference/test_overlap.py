@@ -1,0 +1,89 @@
+"""Cases overlap, results do not change, errors come out, and nothing hangs."""
+
+import threading
+import time
+
+import pytest
+
+from decaseg.inference.overlap import overlapped
+
+
+def test_the_results_and_their_order_are_those_of_one_after_the_other():
+    written = []
+    overlapped(range(7), lambda i: i * 2, lambda i, x: x + i, lambda i, x: written.append((i, x)))
+    assert written == [(i, 3 * i) for i in range(7)]
+    overlapped([], None, None, None)
+
+
+def test_the_next_is_read_and_the_previous_written_while_one_is_computed():
+    reading, writing = {i: threading.Event() for i in range(4)}, {i: threading.Event() for i in range(4)}
+
+    def compute(i, _):
+        if i < 3:
+            assert reading[i + 1].wait(5)
+        if i > 0:
+            assert writing[i - 1].wait(5)
+
+    overlapped(range(4), lambda i: reading[i].set(), compute, lambda i, _: writing[i].set())
+
+
+def test_at_most_one_waits_on_each_side():
+    read, computed = [], []
+
+    def compute(i, _):
+        time.sleep(0.02)
+        assert max(read) <= i + 1
+        computed.append(i)
+
+    def write(i, _):
+        time.sleep(0.05)
+        assert max(computed, default=0) <= i + 2
+
+    overlapped(range(6), read.append, compute, write)
+
+
+def test_a_large_one_is_read_when_nothing_else_is_held():
+    held, most = set(), {}
+
+    def read(i):
+        held.add(i)
+        most[i] = len(held)
+
+    overlapped(range(5), read, lambda i, _: time.sleep(0.02), lambda i, _: held.discard(i), lambda i: i != 2)
+    assert most[2] == 1 and most[1] == 2
+
+
+@pytest.mark.parametrize("stage", ["read", "compute", "write"])
+def test_an_error_ends_the_work_with_what_was_finished_written(stage):
+    written = []
+
+    def step(name):
+        def work(i, *_):
+            if name == stage and i == 3:
+                raise ValueError(f"{name} of 3 failed")
+            if name == "write":
+                time.sleep(0.02)
+                written.append(i)
+
+        return work
+
+    with pytest.raises(ValueError, match=f"{stage} of 3 failed"):
+        overlapped(range(100), step("read"), step("compute"), step("write"))
+    assert written == [0, 1, 2]
+    assert not [t for t in threading.enumerate() if t.name.startswith(("read", "write"))]
+
+
+def test_an_interruption_waits_for_what_is_being_written():
+    written = []
+
+    def compute(i, _):
+        if i == 2:
+            raise KeyboardInterrupt
+
+    def write(i, _):
+        time.sleep(0.05)
+        written.append(i)
+
+    with pytest.raises(KeyboardInterrupt):
+        overlapped(range(100), lambda i: i, compute, write)
+    assert written == [0, 1]
