@@ -76,6 +76,14 @@ def test_an_evaluations_own_folder_can_be_scored_again(tmp_path):
     assert list(summary.cases) == ["a"] and summary.mean_dice == 1.0
 
 
+def test_an_evaluations_folder_stands_for_the_predictions_in_it(tmp_path):
+    folder = tmp_path / "evaluation"
+    write(folder / "predictions", "a_pred", label(1))
+    write(folder / "predictions", "a_msk", label(1))
+    (folder / "metrics.json").write_text("{}")
+    assert score(folder, folder).to_json()["mean_dice"] == 1
+
+
 def test_a_structure_that_was_missed_counts(folders):
     write(folders[0], "b", label(1))
     summary = score(*folders)

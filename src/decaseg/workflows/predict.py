@@ -40,7 +40,7 @@ class Case:
 
 @dataclass
 class Clock:
-    """Seconds by stage, of a case or of all; `waited` is the time from the first image to the last file."""
+    """Seconds by stage, of a case or of all; stages of different cases overlap."""
 
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
 
