@@ -247,7 +247,7 @@ def read_label_map(path: Path) -> tuple[NDArray, Grid]:
 
 
 def _by_case(folder: Path, suffix: str, others: tuple[str, ...]) -> dict[str, Path]:
-    """The label maps of a folder, or of an evaluation's, by case; names that end in one of `others` are something else."""
+    """The label maps of a folder (or an evaluation's) by case; names that end in one of `others` are something else."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder; name one with label maps in it")
     if (folder / "metrics.json").is_file() and (folder / "predictions").is_dir():
