@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from decaseg.cli import app, call, main, spread
+from decaseg.arguments import spread
+from decaseg.cli import app, call, main
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = typer.main.get_command(app).commands

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from decaseg.arguments import one_line, spread
+
 app = typer.Typer(
     name="decaseg",
     help="Trains, judges, shows and deploys 3D U-Nets on Medical Segmentation Decathlon data. Start with: decaseg demo",
@@ -19,8 +21,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-# Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
-SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance"}
 INTERRUPTED = 130
 
 DatasetArgument = Annotated[
@@ -302,48 +302,11 @@ def call(argv: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        line = _one_line(error)
+        line = one_line(error)
         if line is None:
             raise
         print(line, file=sys.stderr)
         return 2
-
-
-def spread(argv: list[str]) -> list[str]:
-    """Repeats options of several words before each of their words, so that the parser sees one word an option."""
-    words: list[str] = []
-    option: str | None = None
-    fresh = False
-    for word in argv:
-        if word in SEVERAL_WORDS:
-            option, fresh = word, True
-        elif option is not None and not word.startswith("--"):
-            words += [option, word]
-            fresh = False
-        else:
-            if fresh and option:
-                words.append(option)
-            option, fresh = None, False
-            words.append(word)
-    if fresh and option:
-        words.append(option)
-    return words
-
-
-def _one_line(error: Exception) -> str | None:
-    """What to print for an error that the user can mend; None for a fault of ours, which deserves its traceback."""
-    if hasattr(error, "format_message"):  # click's own: unknown option, missing argument
-        context = getattr(error, "ctx", None)
-        hint = f" (see {context.command_path} --help)" if context else ""
-        text = f"{error.format_message()}{hint}"
-    elif isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        text = f"{place}{error.strerror or error}; check the path, its permissions and the free space"
-    elif isinstance(error, ValueError | FloatingPointError | MemoryError):
-        text = str(error) or "not enough memory; use a smaller --patch or --batch-size"
-    else:
-        return None
-    return "decaseg: " + " ".join(text.split())
 
 
 def _recipe(name: str, settings: list[str] | None, **choices: Any) -> Any:

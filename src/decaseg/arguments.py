@@ -1,0 +1,43 @@
+"""How the words of a command line are read, and how an error becomes one line of it."""
+
+from __future__ import annotations
+
+# Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
+SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance"}
+
+
+def spread(argv: list[str]) -> list[str]:
+    """Repeats options of several words before each of their words, so that the parser sees one word an option."""
+    words: list[str] = []
+    option: str | None = None
+    fresh = False
+    for word in argv:
+        if word in SEVERAL_WORDS:
+            option, fresh = word, True
+        elif option is not None and not word.startswith("--"):
+            words += [option, word]
+            fresh = False
+        else:
+            if fresh and option:
+                words.append(option)
+            option, fresh = None, False
+            words.append(word)
+    if fresh and option:
+        words.append(option)
+    return words
+
+
+def one_line(error: Exception) -> str | None:
+    """What to print for an error that the user can mend; None for a fault of ours, which deserves its traceback."""
+    if hasattr(error, "format_message"):  # click's own: unknown option, missing argument
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        text = f"{error.format_message()}{hint}"
+    elif isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        text = f"{place}{error.strerror or error}; check the path, its permissions and the free space"
+    elif isinstance(error, ValueError | FloatingPointError | MemoryError):
+        text = str(error) or "not enough memory; use a smaller --patch or --batch-size"
+    else:
+        return None
+    return "decaseg: " + " ".join(text.split())
