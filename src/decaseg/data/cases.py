@@ -21,6 +21,7 @@ from decaseg.data.preprocess import Preprocessing, preprocess, preprocess_label
 from decaseg.storage import nifti
 from decaseg.storage.cache import Cache, Entry
 from decaseg.storage.decathlon import CaseFiles
+from decaseg.storage.files import sha256_of
 
 PLACES_PER_LABEL = 2000  # foreground voxels remembered per label: enough that patches centre everywhere on it
 
@@ -95,8 +96,7 @@ def code_sum() -> str:
 def _sums(files: CaseFiles) -> tuple[str, str]:
     """What the two files hold, as SHA-256: dates and sizes would miss a change."""
     assert files.label is not None  # read_dataset refuses training cases without one
-    with files.image.open("rb") as image, files.label.open("rb") as label:
-        return hashlib.file_digest(image, "sha256").hexdigest(), hashlib.file_digest(label, "sha256").hexdigest()
+    return sha256_of(files.image), sha256_of(files.label)
 
 
 def _make(files: CaseFiles, how: Preprocessing) -> dict[str, NDArray]:

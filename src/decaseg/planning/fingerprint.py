@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from decaseg.geometry import Box, Float3, Int3, bounding_box, float3, int3
 from decaseg.planning.check import refuse, voxel_problems
 from decaseg.storage import nifti
 from decaseg.storage.decathlon import CaseFiles, Dataset
+from decaseg.storage.files import sha256_of
 
 SAMPLES_PER_CASE = 10_000  # foreground intensities a case lends to the data set's percentiles, as in nnU-Net
 
@@ -101,12 +101,6 @@ def take_fingerprint(
         cases=tuple(facts[n] for n in names),
         sha256=digest,
     )
-
-
-def sha256_of(path: Path) -> str:
-    """The file's content in 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def directed_axes(cases: Sequence[CaseFacts]) -> tuple[bool, bool, bool]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decaseg.storage.files import TEMPORARY, read_json, write_json
+from decaseg.storage.files import TEMPORARY, read_json, sha256_of, write_json
 
 FOLDER = ".finished"
 
@@ -52,8 +52,7 @@ def content_hash(*paths: Path) -> str:
     """SHA-256 over the bytes of files."""
     total = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+        total.update(bytes.fromhex(sha256_of(path)))
     return total.hexdigest()
 
 

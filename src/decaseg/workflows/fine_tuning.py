@@ -13,10 +13,10 @@ from torch import Tensor
 
 from decaseg.nets.members import own_name
 from decaseg.nets.spec import style_of
-from decaseg.planning.fingerprint import Fingerprint, sha256_of
+from decaseg.planning.fingerprint import Fingerprint
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe, named
-from decaseg.storage.files import read_json
+from decaseg.storage.files import read_json, sha256_of
 from decaseg.storage.rundir import RunDir
 from decaseg.training.distributed import Ranks
 from decaseg.training.loop import State

@@ -10,10 +10,9 @@ from typing import Any
 from decaseg.inference.engines import ENGINES, Engine
 from decaseg.inference.postprocess import PostProcessing
 from decaseg.inference.predictor import Predictor
-from decaseg.planning.fingerprint import sha256_of
 from decaseg.planning.plan import Plan
 from decaseg.storage.bundle import MODEL_FILES, BundleDir
-from decaseg.storage.files import read_json
+from decaseg.storage.files import read_json, sha256_of
 from decaseg.storage.finished import content_hash
 from decaseg.storage.rundir import RunDir
 

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 from decaseg.inference.choose_postprocess import MIN_CASES, Choice, Judged, choose
-from decaseg.planning.fingerprint import sha256_of
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_facts
 from decaseg.storage.decathlon import read_dataset
-from decaseg.storage.files import write_json
+from decaseg.storage.files import sha256_of, write_json
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import choose_cases, read_pair
 from decaseg.workflows.models import open_model
