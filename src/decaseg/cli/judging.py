@@ -1,0 +1,133 @@
+"""Predictions, and how good they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decaseg.cli.app import app
+from decaseg.cli.options import (
+    CleanOption,
+    DeviceOption,
+    EngineOption,
+    GroupByOption,
+    GroupsOption,
+    JsonOption,
+    LesionsOption,
+    ModelArgument,
+    StepOption,
+    ThreadsOption,
+    ToleranceOption,
+    TtaOption,
+    score_wishes,
+)
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[Path, typer.Option(metavar="DATASET", help="Cases with labels.")],
+    out: Annotated[Path, typer.Option(help="Evaluation folder.")],
+    cases: Annotated[str, typer.Option(help="val (the run's own validation cases) or all.")] = "val",
+    engine: EngineOption = None,
+    tta: TtaOption = False,
+    step: StepOption = 0.5,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Overlays and animations.")] = True,
+    tolerance: ToleranceOption = None,
+    lesions: LesionsOption = None,
+    groups: GroupsOption = None,
+    group_by: GroupByOption = None,
+    postprocessing: CleanOption = True,
+    as_json: JsonOption = False,
+) -> int:
+    """Predicts and scores full volumes."""
+    from decaseg.workflows import evaluate as workflow
+
+    wishes = score_wishes(tolerance, lesions, groups, group_by)
+    more = pictures, as_json, wishes, postprocessing
+    return workflow.run(model, data, out, cases, engine, tta, step, device, threads, *more)
+
+
+@app.command()
+def postprocess(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training.")],
+    data: Annotated[Path, typer.Option(metavar="DATASET", help="Where its validation cases are.")],
+    tta: TtaOption = False,
+    step: StepOption = 0.5,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Chooses on the validation cases what is cleaned of predictions, if anything."""
+    from decaseg.workflows import postprocess as workflow
+
+    return workflow.run(run, data, tta, step, device, threads, as_json)
+
+
+@app.command()
+def predict(
+    model: ModelArgument,
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT …", help="NIfTI files or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for <case>.nii.gz.")],
+    engine: EngineOption = None,
+    tta: TtaOption = False,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also a probability a structure.")] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also the entropy, 0 to 1.")] = False,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="MODEL", help="Another model to average with; repeatable."),
+    ] = None,
+    step: StepOption = 0.5,
+    device: DeviceOption = "auto",
+    precision: Annotated[str, typer.Option(help="Of a RUN: auto, fp32 or bf16.")] = "auto",
+    threads: ThreadsOption = None,
+    postprocessing: CleanOption = True,
+) -> int:
+    """Label maps for images, on their own grids; goes on where it was stopped."""
+    from decaseg.inference.restore import Wanted
+    from decaseg.workflows import predict as workflow
+
+    wanted = Wanted(probabilities, uncertainty)
+    opening = {"engine": engine, "tta": tta, "step": step, "device": device, "precision": precision,
+               "postprocessing": postprocessing}  # fmt: skip
+    return workflow.run(model, inputs, out, opening, wanted, threads, others or ())
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder of predicted label maps.")],
+    labels_folder: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder of true label maps.")],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json and metrics.csv.")],
+    labels: Annotated[list[str] | None, typer.Option(metavar="1=edema …", help="Names of label values.")] = None,
+    target: Annotated[str, typer.Option(help="all, whole or brats.")] = "all",
+    compare: Annotated[
+        Path | None, typer.Option(metavar="PREDICTIONS", help="Another program's folder to compare with, case by case.")
+    ] = None,
+    tolerance: ToleranceOption = None,
+    lesions: LesionsOption = None,
+    groups: GroupsOption = None,
+    group_by: GroupByOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Scores label maps that any program made."""
+    from decaseg.workflows import score as workflow
+
+    wishes = score_wishes(tolerance, lesions, groups, group_by)
+    return workflow.run(predictions, labels_folder, out, target, tuple(labels or ()), as_json, wishes, compare)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A RUN or an evaluation folder.")],
+    run: Annotated[Path | None, typer.Option(help="The RUN it belongs to, if it lies elsewhere.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="An export whose parity record to show.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; default: DIR/report/index.html.")] = None,
+) -> int:
+    """One self-contained page for a RUN or an evaluation."""
+    from decaseg.workflows import report as workflow
+
+    return workflow.run(folder, run, bundle, out)

@@ -1,0 +1,124 @@
+"""From data to a trained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decaseg.cli.app import app
+from decaseg.cli.options import (
+    ChannelsOption,
+    DatasetArgument,
+    DeviceOption,
+    JsonOption,
+    MemoryOption,
+    PatchOption,
+    RecipeOption,
+    SetOption,
+    TargetOption,
+    ThreadsOption,
+    chosen_recipe,
+    names,
+)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where everything lands.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="Minutes of training.")] = 3.0,
+    cases: Annotated[int, typer.Option(min=8, help="Cases to generate.")] = 24,
+    spacing_mm: Annotated[float, typer.Option("--spacing", metavar="MM", help="Voxel size.")] = 2.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other patients.")] = 0,
+) -> int:
+    """The whole loop on generated brain tumours: data, check, train, evaluate, export, report."""
+    from decaseg.workflows import demo as workflow
+
+    return workflow.run(out, minutes, cases, seed, spacing_mm)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> int:
+    """What this machine is, which engines and precisions work, and how fast."""
+    from decaseg.workflows import doctor as workflow
+
+    return workflow.run(as_json)
+
+
+@app.command()
+def check(dataset: DatasetArgument, as_json: JsonOption = False, threads: ThreadsOption = None) -> int:
+    """Every problem that would spoil a training, one line each."""
+    from decaseg.workflows import check as workflow
+
+    return workflow.run(dataset, as_json, threads)
+
+
+@app.command()
+def plan(
+    dataset: DatasetArgument,
+    out: Annotated[Path | None, typer.Option(help="Folder for fingerprint.json and plan.json.")] = None,
+    memory: MemoryOption = None,
+    recipe: RecipeOption = "default",
+    channels: ChannelsOption = None,
+    target: TargetOption = None,
+    patch: PatchOption = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    base_filters: Annotated[int | None, typer.Option(min=1)] = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """The fingerprint of the data and the plan that follows from it."""
+    from decaseg.workflows import plan as workflow
+
+    chosen = chosen_recipe(
+        recipe, settings, channels=names(channels), target=target, patch=patch, batch_size=batch_size,
+        base_filters=base_filters,
+    )  # fmt: skip
+    return workflow.run(dataset, chosen, out, memory, as_json)
+
+
+@app.command()
+def train(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder the training writes.")],
+    recipe: RecipeOption = "default",
+    settings: SetOption = None,
+    channels: ChannelsOption = None,
+    target: TargetOption = None,
+    patch: PatchOption = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Patches a step.")] = None,
+    base_filters: Annotated[int | None, typer.Option(min=1, help="Filters of the finest level.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs to train (instead of minutes).")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes the whole command may take.")] = None,
+    patience: Annotated[int | None, typer.Option(metavar="N", help="End after N validations without progress.")] = None,
+    val_fraction: Annotated[float | None, typer.Option(help="Share of cases kept for validation.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold 0 to 4 of the field's standard five.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
+    device: DeviceOption = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    threads: ThreadsOption = None,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Bit-equal on the same machine.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in RUN.")] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Begin with that training's weights (fine-tuning).")
+    ] = None,
+    memory: MemoryOption = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for preprocessed cases; default: RUN/cache.")] = None,
+) -> int:
+    """Trains a network; writes a RUN."""
+    from decaseg.workflows import train as workflow
+
+    if epochs is not None and minutes is not None:
+        raise ValueError("--epochs and --minutes: give one of them")
+    chosen = chosen_recipe(
+        recipe, settings, channels=names(channels), target=target, patch=patch, batch_size=batch_size,
+        base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
+        val_fraction=val_fraction, fold=fold,
+        seed=seed, device=device, precision=precision, threads=threads, deterministic=deterministic or None,
+        from_run=str(start.resolve()) if start else None,
+    )  # fmt: skip
+    if epochs is not None:
+        chosen = chosen.without_minutes()
+    return workflow.run(dataset, out, chosen, resume, memory, cache)
