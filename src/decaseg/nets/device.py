@@ -5,33 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import cache
 from pathlib import Path
 
 import torch
 
+from decaseg.storage.processor import cpu_flags, cpu_vendor
+
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
-
-
-@cache
-def _cpu_fact(name: str) -> str:
-    """A line of the first processor in /proc/cpuinfo; empty where the system does not tell."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(name):
-                return line.split(":", 1)[1].strip()
-    return ""
-
-
-def cpu_flags() -> frozenset[str]:
-    """The processor's feature flags as Linux names them; empty where the system does not tell."""
-    return frozenset(_cpu_fact("flags").split())
-
-
-def cpu_vendor() -> str:
-    """The processor's maker as Linux names it, like GenuineIntel; empty where the system does not tell."""
-    return _cpu_fact("vendor_id")
 
 
 def choose_device(name: str) -> torch.device:
