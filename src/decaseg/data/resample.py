@@ -74,7 +74,7 @@ def _along(volume: NDArray[np.float32], matrix: NDArray[np.float32], axis: int) 
 def _spline_matrix(length: int, wanted: int, order: int) -> NDArray[np.float32]:
     """(wanted, length): what interpolating with splines of order 0, 1 or 3 does to a line; beyond the edge, the edge.
 
-    As scipy's `zoom(..., mode="nearest", grid_mode=True)`, which is not needed for it (docs/decisions/0009).
+    As scipy's `zoom(..., mode="nearest", grid_mode=True)`, which is not needed for it (docs/decisions/0008).
     """
     centres = (np.arange(wanted) + 0.5) * (length / wanted) - 0.5
     made = np.zeros((wanted, length + 2 * MARGIN))  # on the line with its edges drawn out
@@ -90,7 +90,7 @@ def _spline_matrix(length: int, wanted: int, order: int) -> NDArray[np.float32]:
             away = np.abs(centres - below - tap)
             inner, outer = 2 / 3 - away**2 + away**3 / 2, np.maximum(2 - away, 0) ** 3 / 6  # cubic B-spline
             made[np.arange(wanted), below + tap + MARGIN] = np.where(away < 1, inner, outer)
-        made = np.linalg.solve(_samples_of_splines(made.shape[1]).T, made.T).T
+        made[:] = np.linalg.solve(_samples_of_splines(made.shape[1]).T, made.T).T
     folded = made[:, MARGIN : MARGIN + length].copy()
     folded[:, 0] += made[:, :MARGIN].sum(axis=1)
     folded[:, -1] += made[:, MARGIN + length :].sum(axis=1)

@@ -1,4 +1,4 @@
-"""Connected components of a mask in numpy alone, so that predicting needs no scipy (143 MiB installed).
+"""Connected components of a mask in numpy alone, so that predicting needs no scipy (docs/decisions/0008).
 
 A mask is taken as runs: stretches of true voxels along its last axis. There are many times fewer of them than voxels,
 and which runs touch is found for all at once by binary search. `scipy.ndimage` is what the tests compare with.
@@ -79,14 +79,14 @@ def _touching(
     """Pairs of runs in lines beside each other that touch."""
     # All lines in a row, two apart, so that the end of one does not touch the beginning of the next.
     begins, ends = line * (nz + 2) + start, line * (nz + 2) + stop
-    sides = ("left", "right") if neighbours == 26 else ("right", "left")  # whether corners touch
+    corners = neighbours == 26  # these touch too
     ones, others = [], []
     for dx, dy in BESIDE[neighbours]:
         y = line % ny + dy
         run = np.nonzero((y >= 0) & (y < ny))[0]
         far = (dx * ny + dy) * (nz + 2)
-        first = np.searchsorted(ends, begins[run] + far, sides[0])
-        behind = np.searchsorted(begins, ends[run] + far, sides[1])
+        first = np.searchsorted(ends, begins[run] + far, "left" if corners else "right")
+        behind = np.searchsorted(begins, ends[run] + far, "right" if corners else "left")
         many = np.maximum(behind - first, 0)
         ones.append(np.repeat(run, many))
         within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
