@@ -2,10 +2,10 @@
 
     python benchmarks/runtime/measure.py --run RUN --images IMAGE …         a fresh environment in build/runtime
 
-Run with the full environment. It exports the RUN, makes a new environment as the Dockerfile does (installs, removes pip)
-and there predicts the images that the full environment predicts too. The label maps must be equal. Root on Linux: the
-prediction runs as another user on a file system that is read-only but for its output; `--python` must then be one that
-other users may run.
+Run with the full environment. It exports the RUN, makes a new environment as the Dockerfile does (installs, removes
+pip) and there predicts the images that the full environment predicts too. The label maps must be equal. Root on Linux:
+the prediction runs as another user on a file system that is read-only but for its output; `--python` must then be one
+that other users may run.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def main() -> None:
         "stages": said.strip().splitlines()[-1],
     }  # fmt: skip
     print(json.dumps(found, indent=1))
-    print(f"installed: {size:.0f} MB (at most 400), {'torch and scipy absent' if not there else there}")
+    print(f"installed: {size:.0f} MB (at most 400), {there or 'torch and scipy absent'}")
     print(f"one case, start of the program included: median {statistics.median(seconds):.2f} s, "
           f"{min(seconds):.2f} to {max(seconds):.2f}, n = {len(seconds)} (at most 3)")  # fmt: skip
     print("as nobody, on a read-only file system" if ENCLOSED else "not enclosed: needs root and unshare")
