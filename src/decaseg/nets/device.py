@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
 
 import torch
 
-from decaseg.storage.processor import cpu_flags, cpu_vendor
+from decaseg.storage.processor import available_cores, cpu_flags, cpu_vendor
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -76,19 +75,6 @@ def return_freed_memory() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
-
-
-def available_cores() -> int:
-    """Physical cores this process may run on, as far as the system tells."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    siblings = set()
-    for cpu in allowed:
-        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            siblings.add(path.read_text().strip())
-        except OSError:
-            siblings.add(str(cpu))
-    return max(1, len(siblings))
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

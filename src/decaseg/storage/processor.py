@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from contextlib import suppress
 from functools import cache
@@ -31,3 +32,16 @@ def cpu_vendor() -> str:
 def processor_name() -> str:
     """The processor as the system names it."""
     return _cpu_fact("model name") or platform.processor() or platform.machine()
+
+
+def available_cores() -> int:
+    """Physical cores this process may run on, as far as the system tells."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    siblings = set()
+    for cpu in allowed:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            siblings.add(path.read_text().strip())
+        except OSError:
+            siblings.add(str(cpu))
+    return max(1, len(siblings))

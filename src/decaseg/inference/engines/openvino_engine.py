@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ class OpenVinoEngine:
     """A compiled model. `precision` is what the processor really computes in, which need not be what was asked for.
 
     OpenVINO would choose bf16 by itself where it can; a bundle that was gated in fp32 must run in fp32, so the
-    precision is always asked for by name. A processor that has no bf16 gets fp32.
+    precision is always asked for by name. A processor that has no bf16 gets fp32. It may be called from several threads
+    at once: with `streams`, so many windows are computed side by side, each by its share of the processor's threads.
     """
 
     name = "openvino"
 
-    def __init__(self, model: Path, precision: str = "fp32", threads: int | None = None) -> None:
+    def __init__(self, model: Path, precision: str = "fp32", threads: int | None = None, streams: int = 1) -> None:
         try:
             import openvino
         except ImportError:
@@ -39,6 +41,8 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": HINTS[asked],
             "PERFORMANCE_HINT": "LATENCY",
         }
+        if streams > 1:
+            options["NUM_STREAMS"] = streams
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
@@ -47,11 +51,19 @@ class OpenVinoEngine:
             reason = str(error).strip().splitlines()[-1]
             raise ValueError(f"{model}: OpenVINO cannot load it ({reason}); export it again") from None
         self.precision = _precision_of(self._compiled, quantised=asked.startswith("int8"))
-        self._request = self._compiled.create_infer_request()
+        self._made_from = model, precision, threads
+        self._own = threading.local()  # a request serves one thread at a time
 
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._request.infer([np.ascontiguousarray(windows)])
-        return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        request = self._own.request
+        request.infer([np.ascontiguousarray(windows)])
+        return np.array(request.get_output_tensor(0).data, dtype=np.float32)
+
+    def in_streams(self, streams: int) -> OpenVinoEngine:
+        """The same model, compiled anew for so many windows at once."""
+        return OpenVinoEngine(*self._made_from, streams)
 
 
 def _precision_of(compiled: Any, quantised: bool) -> str:
