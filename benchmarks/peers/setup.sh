@@ -11,7 +11,7 @@ python=${PYTHON:-python3}
 test -x "$folder/bin/python" || "$python" -m venv "$folder"
 "$folder/bin/python" -m pip install -q -c "$root/constraints.txt" 'torch==2.13.0'
 "$folder/bin/python" -m pip install -q -c "$root/constraints.txt" nnunetv2==2.8.1 monai==1.6.1
-"$folder/bin/python" -m pip install -q -c "$root/constraints.txt" typer rich safetensors nibabel scipy numpy 'setuptools>=77'
+"$folder/bin/python" -m pip install -q -c "$root/constraints.txt" typer rich safetensors nibabel scipy numpy openvino 'setuptools>=77'
 "$folder/bin/python" -m pip install -q --no-deps --no-build-isolation -e "$root"
 cd "$folder"  # away from the repository, so that what is imported is what was installed
 "$folder/bin/python" - <<'PY'

@@ -57,8 +57,11 @@ def ct(base: int = 8, spacing_mm: Float3 = (0.8, 0.8, 1.0)) -> Plan:
     return plan(("CT",), ORGANS, filters, (128, 128, 128), how, spacing_mm)
 
 
-def write_run(root: Path, plan: Plan, seed: int = 0) -> Path:
-    """The folder that `train` would have written, as far as prediction reads it."""
+def write_run(root: Path, plan: Plan, seed: int = 0, train: list[str] | None = None) -> Path:
+    """The folder that `train` would have written, as far as prediction reads it; `train` are names of cases.
+
+    The last four of them count as validation cases.
+    """
     import torch
     from safetensors.torch import save_file
 
@@ -71,6 +74,6 @@ def write_run(root: Path, plan: Plan, seed: int = 0) -> Path:
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, run.weights)
     write_json(run.plan, plan.to_json())
     write_json(run.recipe, {"name": "drawn"})
-    write_json(run.splits, {"train": [], "val": []})
+    write_json(run.splits, {"train": (train or [])[:-4], "val": (train or [])[-4:]})
     write_json(run.provenance, {"selection": "weights drawn, not trained"})
     return root

@@ -34,9 +34,11 @@ from settings import SETTINGS, Setting  # noqa: E402
 
 from decaseg.data.preprocess import to_ras  # noqa: E402
 from decaseg.storage import nifti  # noqa: E402
+from decaseg.storage.decathlon import read_dataset  # noqa: E402
 from decaseg.volume import Volume  # noqa: E402
 
-CONTESTANTS = ("nnunet", "monai", "decaseg", "decaseg fp32")
+BUNDLES = {f"bundle {precision}": precision for precision in ("fp32", "bf16", "int8")}
+CONTESTANTS = ("nnunet", "monai", "decaseg", "decaseg fp32", *BUNDLES)
 GOALS = {"brain": {"nnunet": 4.0, "monai": 3.0}, "hippocampus": {"nnunet": 8.0}}
 
 
@@ -71,8 +73,18 @@ def inputs(setting: Setting, data: Path, work: Path, count: int) -> list[str]:
     return names
 
 
+def bundle(work: Path, run: Path, precision: str, data: Path, env: dict[str, str]) -> Path:
+    """The RUN exported, at the first time; int8 is calibrated on the data set."""
+    out = work / f"bundle-{precision}"
+    if not (out / "bundle.json").is_file():
+        words = [sys.executable, "-m", "decaseg", "export", str(run), "--out", str(out), "--precision", precision]
+        words += ["--data", str(data)] if precision == "int8" else []
+        subprocess.run(words, env=env, check=True)
+    return out
+
+
 def command(contestant: str, setting: Setting, run: Path, work: Path, out: Path, names: list[str]) -> list[str]:
-    """What a person would type."""
+    """What a person would type; `run` is a RUN or, for `bundle …`, a BUNDLE."""
     images = [str(work / "images" / f"{name}.nii.gz") for name in names]
     if contestant == "nnunet":
         program = str(Path(sys.executable).with_name("nnUNetv2_predict"))
@@ -134,12 +146,13 @@ def report(setting: Setting, results: dict[str, Times], work: Path, names: list[
                 text += f", {ratio:.2f} times as fast as {other} ({same:.4%} of voxels alike)"
         rows[contestant] = row
         print(text, flush=True)
-    stages = [line for line in results.get("decaseg", Times()).said.splitlines() if "network" in line]
-    print("\n".join(stages[-1:]))
+    stages = {c: line for c, times in results.items() for line in times.said.splitlines() if "network" in line}
+    print("\n".join(f"{contestant}: {line}" for contestant, line in stages.items()))
     for other, goal in GOALS[setting.name].items():
-        if "decaseg" in rows and f"times_{other}" in rows["decaseg"]:
-            print(f"goal: {goal:g} times {other}; found {rows['decaseg'][f'times_{other}']:.2f}")
-    return {"machine": platform.platform(), "cases": len(names), "stages": stages[-1:], "rows": rows}
+        for contestant, row in rows.items():
+            if contestant not in ("nnunet", "monai") and f"times_{other}" in row:
+                print(f"goal: {goal:g} times {other}; found {row[f'times_{other}']:.2f} ({contestant})")
+    return {"machine": platform.platform(), "cases": len(names), "stages": stages, "rows": rows}
 
 
 def main() -> None:
@@ -151,6 +164,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--contestants", nargs="+", default=CONTESTANTS[:3], choices=CONTESTANTS)
+    parser.add_argument("--runtime", help="the Python that predicts bundles, with decaseg[runtime] alone")
     parser.add_argument("--filters", type=int, nargs="+", help="another network, to try this out")
     parser.add_argument("--patch", type=int, nargs=3)
     parser.add_argument("--json", type=Path)
@@ -165,19 +179,25 @@ def main() -> None:
     plan = {"brain": drawn_runs.brain, "hippocampus": drawn_runs.hippocampus}[setting.name]()
     network = replace(plan.network, filters=setting.filters, strides=setting.strides, kernels=setting.kernels)
     plan = replace(plan, network=network, patch=setting.patch)
-    run = arguments.run or drawn_runs.write_run(place / "run", plan)
+    trained = [files.case for files in read_dataset(arguments.data / setting.data).training[:24]]  # int8 asks for some
+    run = arguments.run or drawn_runs.write_run(place / "run", plan, train=trained)
     names = inputs(setting, arguments.data, place, arguments.cases)
     plans = work / "nnunet_preprocessed" / setting.folder / "nnUNetPlans.json"
     nnunet_model(run, plans, work / "nnunet_results", setting.folder)
     root = str(HERE.parents[1] / "src")
     env = environment(work) | {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
     results = {contestant: Times() for contestant in arguments.contestants}
+    models = {c: run if c not in BUNDLES else bundle(place, run, BUNDLES[c], arguments.data / setting.data, env)
+              for c in results}  # fmt: skip
     for number in range(arguments.rounds):
         for contestant, times in results.items():
             out = place / "out" / contestant
             for old in (*out.glob("*.nii.gz"), *out.glob(".finished/*")):
                 old.unlink()
-            timed(command(contestant, setting, run, place, out, names), env, times)
+            words = command(contestant, setting, models[contestant], place, out, names)
+            if contestant in BUNDLES and arguments.runtime:
+                words[0] = arguments.runtime
+            timed(words, env, times)
             print(f"round {number + 1}, {contestant}: {times.wall_s[-1]:.1f} s", file=sys.stderr, flush=True)
     found = report(setting, results, place, names)
     if arguments.json:

@@ -20,7 +20,7 @@ from torch import nn
 
 from decaseg.nets.convolution import Conv3d
 from decaseg.nets.device import set_threads
-from decaseg.storage.provenance import processor_name
+from decaseg.storage.processor import processor_name
 
 LAST = torch.channels_last_3d
 SMALL = ((16, 32, 32), (64, 64, 16), (64, 128, 8), (128, 256, 9), (256, 256, 4))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Libraries that not everyone installs, and the extra that brings each to where it is needed.
+EXTRAS = {"torch": "train", "safetensors": "train", "scipy": "score", "openvino": "runtime", "nncf": "openvino"}
 # Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
 SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance"}
 
@@ -38,6 +40,9 @@ def one_line(error: Exception) -> str | None:
         text = f"{place}{error.strerror or error}; check the path, its permissions and the free space"
     elif isinstance(error, ValueError | FloatingPointError | MemoryError):
         text = str(error) or "not enough memory; use a smaller --patch or --batch-size"
+    elif isinstance(error, ModuleNotFoundError) and (library := str(error.name).partition(".")[0]) in EXTRAS:
+        ways = f"pip install 'decaseg[{EXTRAS[library]}]', or 'decaseg[all]' for all commands"
+        text = f"this needs {library}, which is not installed; {ways}"
     else:
         return None
     return "decaseg: " + " ".join(text.split())

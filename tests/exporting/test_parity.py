@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from decaseg.exporting.parity import Compared, judge_parity
+from decaseg.exporting.parity import TOLERANCES, Compared, Tolerance, judge_parity
 from decaseg.metrics.case import score_case
 from decaseg.volume import Volume
+from decaseg.workflows import export
 
 TRUTH = np.zeros((20, 20, 20), np.uint8)
 TRUTH[2:12, 2:12, 2:12], TRUTH[12:17, 5:15, 5:15] = 1, 2
@@ -82,3 +83,15 @@ def test_without_cases_there_is_no_verdict():
 def test_the_record_has_what_the_contract_names():
     document = judge(compared(TRUTH, TRUTH)).to_json()
     assert set(document) >= {"cases", "mean_dice_source", "mean_dice_export", "max_dice_drop", "passed", "reason"}
+
+
+def test_reduced_precision_is_judged_by_dice_and_the_rest_is_reported():
+    other = compared(TRUTH, changed(40, 0, 1))  # 40 of 1500 voxels; Dice falls by 0.01
+    assert not judge(other).passed
+    parity = judge_parity([other], "torch fp32", "openvino bf16", Tolerance(0.05))
+    assert parity.passed and parity.disagreement == pytest.approx(40 / 1500) and "labels" not in parity.reason
+    assert not judge_parity([other], "torch fp32", "openvino bf16", TOLERANCES["bf16"]).passed
+
+
+def test_every_precision_has_its_tolerance():
+    assert set(TOLERANCES) == set(export.COMPUTES_IN) >= {precision for _, precision in export.WRITERS}

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from decaseg.inference.overlap import overlapped
+from decaseg.inference.overlap import overlapped, side_by_side
 
 
 def test_the_results_and_their_order_are_those_of_one_after_the_other():
@@ -87,3 +87,29 @@ def test_an_interruption_waits_for_what_is_being_written():
     with pytest.raises(KeyboardInterrupt):
         overlapped(range(100), lambda i: i, compute, write)
     assert written == [0, 1]
+
+
+def test_side_by_side_many_are_at_work_and_come_out_in_order():
+    met = threading.Barrier(3, timeout=5)  # breaks unless three are at work at once
+
+    def work(i):
+        met.wait()
+        time.sleep(0.01 * (2 - i % 3))
+
+    assert list(side_by_side(range(6), work, 3)) == list(range(6))
+    assert list(side_by_side([], None, 3)) == []
+
+
+def test_side_by_side_an_error_ends_the_work_after_what_was_begun():
+    begun, ended = [], []
+
+    def work(i):
+        begun.append(i)
+        if i == 2:
+            raise ValueError("the third")
+        time.sleep(0.02)
+        ended.append(i)
+
+    with pytest.raises(ValueError, match="the third"):
+        list(side_by_side(range(50), work, 2))
+    assert set(begun) - {2} == set(ended) and len(begun) < 10

@@ -29,15 +29,6 @@ def test_auto_is_bf16_where_the_processor_is_faster_with_it(monkeypatch, vendor,
     assert device.choose_precision("fp32", CPU) == "fp32"
 
 
-def test_what_linux_tells_is_read_and_its_absence_is_nothing(monkeypatch, tmp_path):
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512_bf16\n")
-    for path, vendor, flags in ((tmp_path / "cpuinfo", "AuthenticAMD", {"fpu", "avx512_bf16"}), (tmp_path, "", set())):
-        device._cpu_fact.cache_clear()
-        monkeypatch.setattr(device, "Path", lambda _, path=path: path)
-        assert device.cpu_vendor() == vendor and device.cpu_flags() == flags
-    device._cpu_fact.cache_clear()
-
-
 def test_training_with_little_memory_gets_large_pages_after_all_that_train_imports():
     choice = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     if not choice.exists() or "[never]" in choice.read_text():

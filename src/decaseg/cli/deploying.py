@@ -16,7 +16,7 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training.")],
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder the export writes.")],
     model_format: Annotated[str, typer.Option("--format", help="openvino or onnx.")] = "openvino",
-    precision: Annotated[str, typer.Option(help="Weights in fp32 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8; onnx: fp32 or fp16.")] = "fp32",
     data: Annotated[Path | None, typer.Option(metavar="DATASET", help="Cases for the parity gate.")] = None,
     threads: ThreadsOption = None,
 ) -> int:

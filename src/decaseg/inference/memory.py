@@ -64,6 +64,11 @@ class Need:
         return max(self.prepare_gib, self.network_gib, self.restore_gib)
 
     @property
+    def one_more_gib(self) -> float:
+        """What another case like it takes beside it: all but the libraries and the weights."""
+        return self.peak_gib - (self.prepare_gib - self.preparing_gib)
+
+    @property
     def read_ahead(self) -> bool:
         """Whether preparing it beside another case is cheap."""
         return self.preparing_gib <= AHEAD_GIB

@@ -13,14 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from decaseg.data.targets import Target
 from decaseg.geometry import bounding_box
+from decaseg.inference.components import Mask, components, fill_holes
 from decaseg.volume import Volume
-
-CONNECTED = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class PostProcessing:
         for value, cleaning in self._by_value(target):
             if cleaning.fill_holes:
                 mask, view = _cut(labels, value)
-                view[ndimage.binary_fill_holes(mask) & (view == 0)] = value
+                view[fill_holes(mask) & (view == 0)] = value
 
     def _by_value(self, target: Target) -> list[tuple[int, Cleaning]]:
         return [
@@ -125,7 +122,7 @@ class PostProcessing:
         labels[:] = 0
         for value, name in zip(target.paint, target.names, strict=True):
             fill = self.structures.get(name, Cleaning()).fill_holes
-            labels[ndimage.binary_fill_holes(masks[name]) if fill else masks[name]] = value
+            labels[fill_holes(masks[name]) if fill else masks[name]] = value
 
 
 def _cleaning(values: Mapping[str, Any]) -> Cleaning:
@@ -145,13 +142,11 @@ def _cut(labels: NDArray[np.uint8], value: int) -> tuple[Mask, NDArray[np.uint8]
 
 def _kept(mask: Mask, cleaning: Cleaning, voxel_ml: float) -> Mask:
     """The components that stay."""
-    component, n = ndimage.label(mask, CONNECTED)
-    if n == 0:
+    found = components(mask)
+    if found.count == 0:
         return mask
-    voxels = np.bincount(component.ravel(), minlength=n + 1)
-    voxels[0] = 0
+    voxels = found.voxels
     stays = voxels * voxel_ml >= cleaning.min_ml * (1 - 1e-9)
     if cleaning.largest:
         stays &= voxels == voxels.max()
-    stays[0] = False
-    return stays[component]
+    return found.mask(stays)

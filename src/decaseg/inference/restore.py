@@ -18,6 +18,7 @@ from decaseg.data.targets import Target
 from decaseg.inference.windows import Slab, along
 from decaseg.volume import Volume
 
+TINY = np.float32(1e-30)  # 0 has no logarithm
 PIECE_VOXELS = 1 << 21  # of the image's grid that are brought back at a time
 
 
@@ -100,9 +101,8 @@ class _Maps:
 def probabilities(logits: NDArray[np.float32], target: Target) -> NDArray[np.float32]:
     """(K, …) logits to (K, …) probabilities: softmax over the classes, or a sigmoid each for overlapping regions."""
     if target.overlapping:
-        from scipy.special import expit
-
-        return np.asarray(expit(logits), np.float32)  # without the overflow of 1 / (1 + exp(-x)) far from 0
+        small = np.exp(-np.abs(logits))  # never above 1: exp(-x) overflows far below 0
+        return np.where(logits >= 0, 1, small) / (1 + small)
     shares = np.exp(logits - logits.max(axis=0))
     shares /= shares.sum(axis=0)
     return shares
@@ -113,11 +113,14 @@ def uncertainty(shares: NDArray[np.float32], target: Target) -> NDArray[np.float
 
     Softmax: -sum p log p / log K. Overlapping regions: the largest of the regions' binary entropies, in bits.
     """
-    from scipy.special import entr
-
     if target.overlapping:
-        return np.asarray(((entr(shares) + entr(1 - shares)) / np.log(2)).max(axis=0), np.float32)
-    return np.asarray(np.minimum(entr(shares).sum(axis=0) / np.log(len(shares)), 1), np.float32)
+        return np.asarray(((_entropy(shares) + _entropy(1 - shares)) / np.log(2)).max(axis=0), np.float32)
+    return np.asarray(np.minimum(_entropy(shares).sum(axis=0) / np.log(len(shares)), 1), np.float32)
+
+
+def _entropy(shares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """-p log p, which is 0 at 0."""
+    return -shares * np.log(np.maximum(shares, TINY))
 
 
 def _paint_largest(scores: NDArray[np.float32], values: tuple[int, ...], labels: NDArray[np.uint8]) -> None:

@@ -5,33 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import cache
-from pathlib import Path
 
 import torch
 
+from decaseg.storage.processor import available_cores, cpu_flags, cpu_vendor
+
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
-
-
-@cache
-def _cpu_fact(name: str) -> str:
-    """A line of the first processor in /proc/cpuinfo; empty where the system does not tell."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(name):
-                return line.split(":", 1)[1].strip()
-    return ""
-
-
-def cpu_flags() -> frozenset[str]:
-    """The processor's feature flags as Linux names them; empty where the system does not tell."""
-    return frozenset(_cpu_fact("flags").split())
-
-
-def cpu_vendor() -> str:
-    """The processor's maker as Linux names it, like GenuineIntel; empty where the system does not tell."""
-    return _cpu_fact("vendor_id")
 
 
 def choose_device(name: str) -> torch.device:
@@ -95,19 +75,6 @@ def return_freed_memory() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
-
-
-def available_cores() -> int:
-    """Physical cores this process may run on, as far as the system tells."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    siblings = set()
-    for cpu in allowed:
-        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            siblings.add(path.read_text().strip())
-        except OSError:
-            siblings.add(str(cpu))
-    return max(1, len(siblings))
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

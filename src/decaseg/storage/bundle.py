@@ -34,6 +34,14 @@ class BundleDir:
     def model(self, form: str) -> Path:
         return self.root / MODEL_FILES[form]
 
+    def drop_other_models(self, form: str) -> None:
+        """Removes what an earlier export in another format left here."""
+        for other, name in MODEL_FILES.items():
+            if other != form:
+                (self.root / name).unlink(missing_ok=True)
+        if form != "openvino":
+            self.weights.unlink(missing_ok=True)
+
     def is_bundle(self) -> bool:
         return self.document.is_file()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from decaseg import __version__
+from decaseg.storage.processor import processor_name
 
 PACKAGES = ("torch", "numpy", "scipy", "nibabel", "openvino", "nncf", "onnxruntime")
 
@@ -33,17 +34,6 @@ def provenance(**more: Any) -> dict[str, Any]:
         },
         **more,
     }
-
-
-def processor_name() -> str:
-    """The processor as the system names it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def memory_gib() -> float | None:

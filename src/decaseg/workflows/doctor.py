@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from decaseg.reporting.table import print_facts
-from decaseg.storage.provenance import memory_gib, processor_name
+from decaseg.storage.processor import available_cores, cpu_flags, processor_name
+from decaseg.storage.provenance import memory_gib
 
 EDGE = 96
 CORE = ("torch", "numpy", "scipy", "nibabel", "safetensors")
@@ -32,7 +33,7 @@ def run(as_json: bool = False) -> int:
 
 
 def _machine() -> list[tuple[str, str, str]]:
-    from decaseg.nets.device import available_cores, choose_device, choose_precision, cpu_flags
+    from decaseg.nets.device import choose_device, choose_precision
 
     device = choose_device("auto")
     flags = [f for f in ("avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8") if f in cpu_flags()]

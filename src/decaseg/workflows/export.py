@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from decaseg.exporting.model_card import model_card
 from decaseg.exporting.onnx_model import write_onnx
 from decaseg.exporting.openvino_ir import write_openvino
-from decaseg.exporting.parity import Compared, Parity, judge_parity
+from decaseg.exporting.parity import TOLERANCES, Compared, Parity, Tolerance, judge_parity
 from decaseg.inference.engines.torch_engine import load_network
 from decaseg.inference.predictor import Predictor
 from decaseg.planning.plan import Plan
@@ -24,6 +27,40 @@ from decaseg.workflows.evaluate import hash_of_case, read_pair, score_labels
 from decaseg.workflows.models import open_model
 
 MAX_GATE_CASES = 20  # whole cases through both engines; more cost minutes and change the answer little
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a writer of a bundle's model is given; `dataset` is what --data names, if anything."""
+
+    run: RunDir
+    plan: Plan
+    network: nn.Module
+    precision: str
+    dataset: Dataset | None
+    threads: int | None
+
+
+def _openvino(source: Source, bundle: BundleDir) -> Mapping[str, Any]:
+    write_openvino(source.network, source.plan.network.in_channels, source.plan.patch, bundle.root, source.precision)
+    return {}
+
+
+def _onnx(source: Source, bundle: BundleDir) -> Mapping[str, Any]:
+    path = bundle.model("onnx")
+    write_onnx(source.network, source.plan.network.in_channels, source.plan.patch, path, source.precision)
+    return {}
+
+
+# A writer puts the model into the bundle and returns what bundle.json is to say besides.
+WRITERS: dict[tuple[str, str], Callable[[Source, BundleDir], Mapping[str, Any]]] = {
+    ("openvino", "fp32"): _openvino,
+    ("openvino", "fp16"): _openvino,
+    ("openvino", "bf16"): _openvino,
+    ("onnx", "fp32"): _onnx,
+    ("onnx", "fp16"): _onnx,
+}
+COMPUTES_IN = {"fp32": "fp32", "fp16": "fp32", "bf16": "bf16", "int8": "int8"}  # by what --precision says
 
 
 def run(
@@ -40,10 +77,9 @@ def run(
     in fp32, so that what is measured is the export and not the processor's shortcuts.
     """
     folder, bundle = RunDir(source), BundleDir(out)
+    write = _writer(model_format, precision)
     if not folder.is_run():
         raise ValueError(f"{source}: is no RUN (no plan.json and recipe.json in it); name the folder train wrote")
-    if model_format not in MODEL_FILES:
-        raise ValueError(f"--format {model_format}: choose one of {', '.join(MODEL_FILES)}")
     if out.exists() and not (bundle.is_bundle() or (out.is_dir() and not any(out.iterdir()))):
         raise ValueError(f"--out {out}: exists and is no bundle; name a new folder")
     dataset = None if data is None else read_dataset(data)
@@ -51,20 +87,27 @@ def run(
     network = load_network(folder.weights, plan.network)
     print(f"converting to {model_format} {precision} …", file=sys.stderr, flush=True)
     bundle.document.unlink(missing_ok=True)  # until the gate has spoken, what lies here is no bundle
-    if model_format == "openvino":
-        write_openvino(network, plan.network.in_channels, plan.patch, out, precision)
-    else:
-        write_onnx(network, plan.network.in_channels, plan.patch, bundle.model("onnx"), precision)
-    document = _document(folder, plan, model_format, precision, threads)
+    more = write(Source(folder, plan, network, precision, dataset, threads), bundle)
+    bundle.drop_other_models(model_format)
+    document = {**_document(folder, plan, model_format, precision, threads), **more}
     if dataset is not None:  # a gate that breaks off has not been passed
         document["parity"] = {"passed": False, "reason": "the parity gate did not run to its end"}
     write_json(bundle.document, document)
-    parity = None if dataset is None else _gate(folder, out, dataset, threads)
+    parity = None if dataset is None else _gate(folder, out, dataset, TOLERANCES[precision], threads)
     if parity is not None:
         document["parity"] = parity.to_json()
         write_json(bundle.document, document)
     write_text(bundle.card, model_card(document))
-    return _say(out, parity)
+    return _say(out, parity, document)
+
+
+def _writer(model_format: str, precision: str) -> Callable[[Source, BundleDir], Mapping[str, Any]]:
+    if model_format not in MODEL_FILES:
+        raise ValueError(f"--format {model_format}: choose one of {', '.join(MODEL_FILES)}")
+    if (model_format, precision) not in WRITERS:
+        known = ", ".join(p for form, p in WRITERS if form == model_format)
+        raise ValueError(f"--precision {precision}: for --format {model_format} choose one of {known}")
+    return WRITERS[model_format, precision]
 
 
 def _document(folder: RunDir, plan: Plan, model_format: str, precision: str, threads: int | None) -> dict[str, Any]:
@@ -77,7 +120,7 @@ def _document(folder: RunDir, plan: Plan, model_format: str, precision: str, thr
         "format": FORMAT,
         "model_format": model_format,
         "precision": precision,
-        "compute_precision": "fp32",
+        "compute_precision": COMPUTES_IN[precision],
         "plan": plan.to_json(),
         "preprocessing": plan.preprocessing.to_json(),
         "labels": {str(v): name for v, name in plan.target.painted_names().items()},
@@ -91,15 +134,15 @@ def _document(folder: RunDir, plan: Plan, model_format: str, precision: str, thr
     }
 
 
-def _gate(folder: RunDir, out: Path, dataset: Dataset, threads: int | None) -> Parity:
+def _gate(folder: RunDir, out: Path, dataset: Dataset, tolerance: Tolerance, threads: int | None) -> Parity:
     source = open_model(folder.root, "torch", device="cpu", precision="fp32", threads=threads)
     export = open_model(out, threads=threads)
     val = set(read_json(folder.splits)["val"])
     cases = [files for files in dataset.training if files.case in val] or list(dataset.training)
     with progress("parity gate", lines=True) as advance:
         compared = _compare(cases[:MAX_GATE_CASES], dataset.labels, source.predictor, export.predictor, advance)
-        engines = [f"{m.predictor.engine.name} {m.predictor.engine.precision}" for m in (source, export)]
-        return judge_parity(compared, *engines)
+        first, second = (f"{m.predictor.engine.name} {m.predictor.engine.precision}" for m in (source, export))
+        return judge_parity(compared, first, second, tolerance)
 
 
 def _compare(
@@ -113,7 +156,7 @@ def _compare(
         advance(number, len(cases))
 
 
-def _say(out: Path, parity: Parity | None) -> int:
+def _say(out: Path, parity: Parity | None, document: Mapping[str, Any]) -> int:
     if parity is None:
         print(f"written: {out}; nobody has checked it: export with --data DATASET to see whether it predicts the same")
         return 0
@@ -121,6 +164,13 @@ def _say(out: Path, parity: Parity | None) -> int:
         f"parity on {parity.cases} whole cases: mean Dice {parity.mean_dice_source:.4f} ({parity.source}) "
         f"-> {parity.mean_dice_export:.4f} ({parity.export}), {parity.disagreement:.4%} of foreground voxels differ"
     )
+    meant, ran = document["compute_precision"], parity.export.partition(" ")[2]
+    if meant != ran:
+        print(
+            f"warning: this processor computes {meant} as {ran}, so that is what was gated and what predictions will "
+            f"use; export on a processor that has {meant}",
+            file=sys.stderr,
+        )
     if parity.passed:
         print(f"written: {out} (next: decaseg predict {out} IMAGE --out FOLDER)")
         return 0

@@ -173,22 +173,34 @@ def _open_bundle(bundle: BundleDir, engine: str | None, tta: bool, step: float, 
 
         if not bundle.weights.is_file():
             raise ValueError(f"{bundle.weights}: is missing from the bundle; export it again")
-        loaded = OpenVinoEngine(model, document.get("compute_precision", "fp32"), threads)
+        loaded = OpenVinoEngine(model, _gated_in(document) or document.get("compute_precision", "fp32"), threads)
     else:
         from decaseg.inference.engines.onnx_engine import OnnxEngine
 
         loaded = OnnxEngine(model, threads)
     return Model(
-        bundle.root, plan, make_predictor(plan, loaded, step, tta), None, document, _warnings(bundle, document)
+        bundle.root, plan, make_predictor(plan, loaded, step, tta), None, document, _warnings(bundle, document, loaded)
     )
 
 
-def _warnings(bundle: BundleDir, document: dict[str, Any]) -> tuple[str, ...]:
+def _gated_in(document: dict[str, Any]) -> str | None:
+    """The precision that the parity gate ran the export in: `bf16` of `openvino bf16`."""
+    export = str((document.get("parity") or {}).get("export", ""))
+    return export.partition(" ")[2] or None
+
+
+def _warnings(bundle: BundleDir, document: dict[str, Any], engine: Engine) -> tuple[str, ...]:
+    """What a user must know of the gate; another precision than the gated one is another model."""
     parity = document.get("parity")
     if not parity:
         return (f"{bundle.root}: was exported without --data, so no one checked that it predicts as its source does",)
     if not parity.get("passed", False):
         return (
             f"{bundle.root}: FAILED its parity gate ({parity.get('reason', 'see bundle.json')}); do not rely on it",
+        )
+    if (gated := _gated_in(document) or "fp32") != engine.precision:
+        return (
+            f"{bundle.root}: was gated in {gated}, but this processor computes it in {engine.precision}; no one checked"
+            " that it predicts as its source does here: evaluate it, or export it again on this machine",
         )
     return ()

@@ -6,19 +6,23 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from decaseg import __version__
+from decaseg.inference.engines.openvino_engine import OpenVinoEngine
 from decaseg.inference.memory import ImageFacts, Need, Networks, prediction_need
-from decaseg.inference.overlap import overlapped
+from decaseg.inference.overlap import overlapped, side_by_side
 from decaseg.inference.predictor import Prediction, Predictor, Prepared
 from decaseg.inference.restore import Wanted
 from decaseg.planning.memory import parameters
 from decaseg.reporting.progress import progress
 from decaseg.storage import nifti
 from decaseg.storage.finished import Finished, content_hash
+from decaseg.storage.processor import available_cores
 from decaseg.storage.provenance import available_memory_gib
 from decaseg.workflows.models import Model, ensemble, open_model
 from decaseg.workflows.sharing import Share
@@ -26,6 +30,8 @@ from decaseg.workflows.sharing import Share
 STAGES = ("read", "prepare", "network", "restore", "write")
 Answer = TypeVar("Answer")
 USABLE_SHARE = 0.95  # of the memory that the machine has free
+SMALL_WINDOW = 64**3  # voxels; larger ones keep all cores busy, and take much memory each
+CASES_A_STREAM = 4  # with fewer, compiling anew and the last case by itself cost what is won
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,9 @@ def run(
     mine = share.of(cases)
     todo = [case for case in mine if not finished.is_done(case.name, case.job, case.outputs.values())]
     needs = _needs(todo, predictor, opened, wanted)
-    total = _predict(todo, predictor, wanted, finished, needs, _description(opened))
+    streams = _streams(predictor, list(needs.values()), share.threads(threads) or available_cores())
+    _check_memory(todo, needs, streams, predictor, wanted)
+    total = _predict(todo, predictor, wanted, finished, needs, streams, _description(opened))
     there = f"; {len(mine) - len(todo)} were there already" if len(todo) < len(mine) else ""
     seconds = time.perf_counter() - started
     names = _description(opened).removeprefix("decaseg: ")
@@ -97,10 +105,13 @@ def _predict(
     wanted: Wanted,
     finished: Finished,
     needs: Mapping[str, Need],
+    streams: int,
     description: str,
 ) -> Clock:
-    """Reads, predicts and writes the cases, three at a time in different stages."""
+    """Reads, predicts and writes the cases: three at a time in different stages or, with `streams`, side by side."""
     total = Clock()
+    if streams > 1 and isinstance(predictor.engine, OpenVinoEngine):
+        predictor = replace(predictor, engine=predictor.engine.in_streams(streams))
     clocks = {case.name: Clock() for case in todo}
 
     def read(case: Case) -> Prepared:
@@ -110,6 +121,8 @@ def _predict(
         return _naming(case, lambda: predictor.prepare(image))
 
     def compute(case: Case, prepared: Prepared) -> Prediction:
+        if streams > 1:
+            return _naming(case, lambda: predictor.predict(prepared, wanted))
         with progress(f"{case.name} ({todo.index(case) + 1} of {len(todo)})") as advance:
             return _naming(case, lambda: predictor.predict(prepared, wanted, advance))
 
@@ -122,11 +135,39 @@ def _predict(
         clock.add(prepare=seconds.prepare, network=seconds.network, restore=seconds.restore)
         clock.add(write=time.perf_counter() - begin)
         finished.write(case.name, case.job, case.outputs.values(), seconds=clock.stages)
-        total.add(**clock.stages)
-        print(f"{case.name}: {clock}", file=sys.stderr, flush=True)
+        if streams == 1:
+            say(case)
 
-    overlapped(todo, read, compute, write, lambda case: needs[case.name].read_ahead)
+    def say(case: Case) -> None:
+        total.add(**clocks[case.name].stages)
+        print(f"{case.name}: {clocks[case.name]}", file=sys.stderr, flush=True)
+
+    if streams == 1:
+        overlapped(todo, read, compute, write, lambda case: needs[case.name].read_ahead)
+        return total
+    with progress("predicting") as advance:
+        for number, case in enumerate(
+            side_by_side(todo, lambda case: write(case, compute(case, read(case))), streams + 1), 1
+        ):
+            say(case)
+            advance(number, len(todo))
     return total
+
+
+def _streams(predictor: Predictor, needs: Sequence[Need], cores: int) -> int:
+    """How many cases are computed side by side: 1 unless there are many, with windows too small to share among cores.
+
+    On 2 cores that is 1.2 (bf16) to 1.3 times (int8) as fast for windows of 40 x 56 x 40; on more, more. One case more
+    than streams is held, so that reading and writing keep no stream waiting; half of what memory is free may be used.
+    """
+    if not isinstance(predictor.engine, OpenVinoEngine) or predictor.others:
+        return 1
+    if not needs or np.prod(predictor.window) > SMALL_WINDOW or not all(need.read_ahead for need in needs):
+        return 1
+    one, first = max(need.one_more_gib for need in needs), max(need.peak_gib for need in needs)
+    free = available_memory_gib()
+    fit = cores if free is None or one <= 0 else int((free / 2 - first) / one)
+    return max(1, min(cores, len(needs) // CASES_A_STREAM, fit))
 
 
 def _naming(case: Case, work: Callable[[], Answer]) -> Answer:
@@ -168,7 +209,7 @@ def _cases(images: Sequence[Path], out: Path, job: Mapping[str, Any], wanted: Wa
 
 
 def _needs(todo: Sequence[Case], predictor: Predictor, opened: Model, wanted: Wanted) -> dict[str, Need]:
-    """The memory that each case needs; says the largest, and refuses what the machine does not have."""
+    """The memory that each case needs by itself."""
     spec = opened.plan.network
     networks = Networks(
         spec, parameters(spec), predictor.window, predictor.engine.name, predictor.engine.precision, predictor.step,
@@ -179,10 +220,19 @@ def _needs(todo: Sequence[Case], predictor: Predictor, opened: Model, wanted: Wa
         with suppress(nifti.NiftiError):  # which is raised when its turn has come
             facts = ImageFacts(*nifti.read_facts(case.image))
             needs[case.name] = prediction_need(facts, predictor.preprocessing, networks, wanted)
+    return needs
+
+
+def _check_memory(
+    todo: Sequence[Case], needs: Mapping[str, Need], streams: int, predictor: Predictor, wanted: Wanted
+) -> None:
+    """Says how much memory will be needed; ValueError where the machine does not have it."""
     if not needs:
-        return needs
+        return
     worst = max(todo, key=lambda case: needs[case.name].peak_gib)
     peak, free = needs[worst.name].peak_gib, available_memory_gib()
+    if streams > 1:
+        peak += (streams - 1) * needs[worst.name].one_more_gib
     print(f"memory: about {peak:.2f} GiB at most ({worst.name})", file=sys.stderr)
     if free is not None and peak > free * USABLE_SHARE + _resident_gib():
         ways = ["use a machine with more"]
@@ -193,7 +243,6 @@ def _needs(todo: Sequence[Case], predictor: Predictor, opened: Model, wanted: Wa
         raise ValueError(
             f"{worst.image}: needs about {peak:.1f} GiB of memory, {free:.1f} are free; {' or '.join(ways)}"
         )
-    return needs
 
 
 def _resident_gib() -> float:
