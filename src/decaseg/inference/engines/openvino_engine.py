@@ -49,6 +49,11 @@ class OpenVinoEngine:
         self.precision = _precision_of(self._compiled, quantised=asked.startswith("int8"))
         self._request = self._compiled.create_infer_request()
 
+    @property
+    def compiled(self) -> Any:
+        """OpenVINO's own model, for its counters."""
+        return self._compiled
+
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         self._request.infer([np.ascontiguousarray(windows)])
         return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
