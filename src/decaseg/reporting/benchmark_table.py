@@ -61,9 +61,8 @@ def _comparison(models: Sequence[Mapping[str, Any]]) -> Any:
         table.add_column(heading, justify="right", no_wrap=True)
     for place, model in enumerate(models):
         ratios = [_ratio(model[f"times_as_fast_{part}"]) if place else "1" for part in ("window", "case")]
-        table.add_row(
-            *_cells(model["name"], f"{model['engine']} {_precision(model)}", *ratios, f"{model['network_share']:.0%}")
-        )
+        runs_in = f"{model['engine']} {_precision(model)}"
+        table.add_row(*_cells(model["name"], runs_in, *ratios, f"{model['network_share']:.0%}"))
     table.caption = "network: its share of a whole case's time"
     return table
 

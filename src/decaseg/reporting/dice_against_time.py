@@ -13,6 +13,12 @@ NAME = "dice-against-time"
 SIZE_INCHES = (7.2, 4.6)
 TOLERANCE = 0.002  # of Dice: what an export in fewer bits may lose
 LEAST_REACH = 0.004  # of the Dice axis to either side, so that nothing looks large that is not
+NEAR = 22  # points from a name to its point; farther names get a line to it
+# Places for a name in points from its point, the nearest first.
+PLACES = sorted(
+    ((x, y) for x in (0, 9, -9, 26, -26, 48, -48) for y in (13, -13, 26, -26, 40, -40, 55, -55, 72, -72, 90, -90)),
+    key=lambda place: abs(place[0]) + abs(place[1]),
+)
 # Okabe and Ito's colours, which the colour-blind tell apart; markers say the engine, so colour is never alone.
 COLOURS = {"fp32": "#000000", "bf16": "#0072B2", "fp16": "#009E73", "int8": "#D55E00"}
 MARKERS = {"torch": "o", "plain torch": "s", "openvino": "D", "onnx": "^"}
@@ -41,14 +47,16 @@ def draw_dice_against_time(document: Mapping[str, Any], folder: Path) -> None:
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_xlabel("seconds a case, image in memory to label map (median; bar: middle half of the cases)")
     axes.set_ylabel("mean Dice (bar: 95 % interval of the\ndifference from the first model)")
+    _explain(axes, models)
     _name_points(figure, axes, models)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     machine, (low, high) = document["machine"], models[0]["dice"]["ci95"]
+    own = f"whose own 95 % interval over cases is {low:.3f} to {high:.3f}"
     axes.set_title(
         f"{machine['processor']}, {document['settings']['threads'] or machine['cores']} cores, "
         f"n = {models[0]['dice']['n']} cases\n"
-        f"grey: within {TOLERANCE} of {models[0]['name']}, whose own 95 % interval over cases is {low:.3f} to {high:.3f}",
+        f"grey: within {TOLERANCE} of {models[0]['name']}, {own}",
         loc="left", fontsize=8.5, color="0.25",
     )  # fmt: skip
     for suffix in (".png", ".svg"):
@@ -67,6 +75,19 @@ def _point(axes: Any, model: Mapping[str, Any], reference: float) -> None:
     )  # fmt: skip
 
 
+def _explain(axes: Any, models: Sequence[Mapping[str, Any]]) -> None:
+    """What colours and markers mean, of those that are there."""
+    lines = need("matplotlib.lines")
+    precisions, engines = {_computes(model) for model in models}, {model["engine"] for model in models}
+    entries = [(name, "_", colour) for name, colour in COLOURS.items() if name in precisions]
+    entries += [(name, marker, "0.45") for name, marker in MARKERS.items() if name in engines]
+    handles = [
+        lines.Line2D([], [], linestyle="", marker=marker, color=colour, label=name, markersize=8, markeredgewidth=2)
+        for name, marker, colour in entries
+    ]
+    axes.legend(handles=handles, loc="lower right", ncols=len(handles), frameon=False, fontsize=8, handletextpad=0.2)
+
+
 def _computes(model: Mapping[str, Any]) -> str:
     return "int8" if model["stored_precision"] == "int8" else str(model["precision"])
 
@@ -82,29 +103,38 @@ def _limits(axes: Any, models: Sequence[Mapping[str, Any]], reference: float) ->
 
 
 def _name_points(figure: Any, axes: Any, models: Sequence[Mapping[str, Any]]) -> None:
-    """Each model's name beside its point, moved up or down, with a line to the point, until no two names overlap."""
+    """Each model's name beside its point, at the nearest place where it covers neither names, points nor bars."""
+    transforms = need("matplotlib.transforms")
     figure.draw_without_rendering()
-    taken: list[Any] = [axes.transData.transform((m["case_s"]["median"], m["dice"]["mean"])) for m in models]
-    boxes: list[Any] = []
-    right = axes.get_window_extent().x1
-    for model, (x, y) in sorted(zip(models, taken, strict=True), key=lambda pair: -pair[1][1]):
-        text = axes.annotate(
-            model["name"], (model["case_s"]["median"], model["dice"]["mean"]), xytext=(9, 7),
-            textcoords="offset points", fontsize=9, zorder=4,
-            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4},
-        )  # fmt: skip
-        for offset in _offsets():
-            text.set_position(offset)
-            text.set_horizontalalignment("left" if offset[0] > 0 else "right")
+    frame = axes.get_window_extent()
+    taken = [box for model in models for box in _marks(axes, model, transforms.Bbox)]
+    line_y = axes.transData.transform((1, models[0]["dice"]["mean"]))[1]
+    taken.append(transforms.Bbox.from_extents(frame.x0, line_y - 1, frame.x1, line_y + 1))
+    for model in models:
+        point = model["case_s"]["median"], model["dice"]["mean"]
+        text = axes.text(*point, model["name"], fontsize=9, zorder=4, va="center")
+        text.set_in_layout(False)
+        for x, y in PLACES:
+            shift = transforms.ScaledTranslation(x / 72, y / 72, figure.dpi_scale_trans)
+            text.set_transform(axes.transData + shift)
+            text.set_horizontalalignment("left" if x > 0 else "right" if x < 0 else "center")
             box = text.get_window_extent().padded(1)
-            inside = box.x1 < right and box.x0 > axes.get_window_extent().x0
-            near = [p for p in taken if box.x0 - 6 < p[0] < box.x1 + 6 and box.y0 - 6 < p[1] < box.y1 + 6]
-            if inside and not near and not any(box.overlaps(other) for other in boxes):
+            if frame.containsx(box.x0) and frame.containsx(box.x1) and not any(box.overlaps(o) for o in taken):
                 break
-        boxes.append(box)
+        if abs(x) + abs(y) > NEAR:
+            line = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.7, "shrinkA": 5, "shrinkB": 6}
+            axes.annotate("", point, xytext=(x, y), textcoords="offset points", arrowprops=line, zorder=2)
+        taken.append(box)
 
 
-def _offsets() -> list[tuple[float, float]]:
-    """Places for a name in points from its point, the nearest first."""
-    found = [(side * 9.0, float(rise)) for rise in (7, -15, 20, -28, 33, -41, 46, -54, 59, -67) for side in (1, -1)]
-    return [*found, *((side * 30.0, float(rise)) for rise in (7, -15, 33, -41, 72, -80) for side in (1, -1))]
+def _marks(axes: Any, model: Mapping[str, Any], bbox: Any) -> list[Any]:
+    """The boxes in pixels that a model's marker and bars take."""
+    case, dice, drop = model["case_s"], model["dice"]["mean"], model["dice_drop"]
+    x, y = axes.transData.transform((case["median"], dice))
+    ends = [axes.transData.transform((time, dice))[0] for time in case["quartiles"]]
+    rise = [axes.transData.transform((case["median"], dice + drop["mean"] - d))[1] for d in drop["ci95"]]
+    return [
+        bbox.from_extents(x - 6, y - 6, x + 6, y + 6),
+        bbox.from_extents(min(ends) - 1, y - 4, max(ends) + 1, y + 4),
+        bbox.from_extents(x - 4, min(rise) - 1, x + 4, max(rise) + 1),
+    ]
