@@ -9,6 +9,7 @@ from decaseg.benchmarking.statistics import Ratio, times_as_fast
 
 GAIN = 1.02  # times as fast: less than this is no gain that anyone would notice
 RESTLESS = 0.25  # the quartiles' distance as a share of the median, above which the machine was busy with other things
+LONG_S = 1.0  # of waiting: in less, the clock of processor time is too coarse to tell
 IDLE_SHARE = 0.02  # of a processor, taken by models that wait for their turn
 EIGHT_BIT = ("AVX-512 VNNI", "AVX VNNI", "AMX int8")
 
@@ -26,7 +27,7 @@ def conclusions(results: Sequence[Result], instructions: Sequence[str]) -> list[
         )
     for result in results:
         timed = result.timed
-        if timed.idle_s and timed.idle_cpu_s / timed.idle_s > IDLE_SHARE:
+        if timed.idle_s > LONG_S and timed.idle_cpu_s / timed.idle_s > IDLE_SHARE:
             said.append(
                 f"{timed.name} took {timed.idle_cpu_s / timed.idle_s:.0%} of a processor while others had their turn: "
                 "theirs were slowed down."

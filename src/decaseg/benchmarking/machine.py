@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import decaseg
+from decaseg.storage.processor import cpu_flags
 from decaseg.storage.provenance import provenance
 
 # What lower precisions need to be fast: Linux's names of processor features -> how people call them.
@@ -39,12 +40,8 @@ def record() -> dict[str, Any]:
 
 def instructions() -> list[str]:
     """Those of INSTRUCTIONS that this processor has, empty where the system does not tell."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
-                flags = line.split(":", 1)[1].split()
-                return [name for flag, name in INSTRUCTIONS.items() if flag in flags]
-    return []
+    flags = cpu_flags()
+    return [name for flag, name in INSTRUCTIONS.items() if flag in flags]
 
 
 def commit() -> str | None:
