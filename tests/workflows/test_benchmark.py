@@ -124,16 +124,17 @@ def test_a_model_that_cannot_be_used_is_one_line_with_its_name(tiny, tmp_path, c
     assert len(error) == 1 and says in error[0] and model in error[0]
 
 
-def test_bundles_are_benchmarked_without_torch(tiny, tmp_path):
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('torch is not here')")
+def test_bundles_are_benchmarked_with_the_runtime_alone(tiny, tmp_path):
+    for name in ("torch", "safetensors", "scipy"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('not here', name='{name}')")
     source = str(Path(__file__).parents[2] / "src")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), source])}
-    words = ["--rounds", "1", "--threads", "1", "--data", tiny / "data", "--per-layer"]
-    done = run(tiny / "bundle", *words, env=environment)
+    done = run(tiny / "bundle", "--rounds", "1", "--threads", "1", "--per-layer", env=environment)
     assert done.returncode == 0, done.stderr
-    refused = run(tiny / "run", "--rounds", "1", env=environment)  # so the blockade works, in the child too
-    assert refused.returncode != 0 and "torch is not here" in refused.stderr
+    for model, more, missing in (("run", (), "torch"), ("bundle", ("--data", tiny / "data"), "scipy")):
+        refused = run(tiny / model, "--rounds", "1", *more, env=environment)
+        error = refused.stderr.strip().splitlines()[-1]
+        assert refused.returncode == 2 and f"{model}: needs {missing}, which is not installed; pip install" in error
 
 
 def test_interrupted_it_leaves_no_process_behind(tiny):

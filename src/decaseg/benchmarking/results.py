@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from decaseg.benchmarking.statistics import Ratio, Spread, times_as_fast
-from decaseg.metrics.summary import Statistic, bootstrap_ci95
+
+if TYPE_CHECKING:  # scores need scipy, which a machine that only predicts need not have
+    from decaseg.metrics.summary import Statistic
 
 
 @dataclass
@@ -120,6 +122,8 @@ def difference(one: Timed, other: Timed) -> Statistic:
 
 
 def _statistic(values: Sequence[float]) -> Statistic:
+    from decaseg.metrics.summary import Statistic, bootstrap_ci95
+
     array = np.asarray(values, np.float64)
     low, high = bootstrap_ci95(array[:, None])
     return Statistic.of(array, (float(low[0]), float(high[0])))

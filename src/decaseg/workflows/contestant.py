@@ -205,6 +205,8 @@ def main() -> None:
             answer = {"error": f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")}
         except ValueError as error:
             answer = {"error": str(error)}
+        except ModuleNotFoundError as error:
+            answer = {"error": f"needs {error.name}, which is not installed; pip install 'decaseg[all]'"}
         except MemoryError:
             answer = {"error": "not enough memory; benchmark fewer models at a time"}
         except Exception:
