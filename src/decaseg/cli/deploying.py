@@ -19,11 +19,20 @@ def export(
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8; onnx: fp32 or fp16.")] = "fp32",
     data: Annotated[Path | None, typer.Option(metavar="DATASET", help="Cases for the parity gate.")] = None,
     threads: ThreadsOption = None,
+    evaluation: Annotated[Path | None, typer.Option(metavar="DIR", help="Its scores, for the model card.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Of the weights, for the model card.")] = None,
+    repository: Annotated[
+        Path | None,
+        typer.Option("--model-repository", metavar="DIR", help="Folder of OpenVINO Model Server to add to."),
+    ] = None,
+    served_name: Annotated[str | None, typer.Option(help="The model's name there.")] = None,
 ) -> int:
     """A bundle that predicts the same without torch, proved on whole cases."""
     from decaseg.workflows import export as workflow
+    from decaseg.workflows.publishing import Publishing
 
-    return workflow.run(run, out, model_format, precision, data, threads)
+    publishing = Publishing(evaluation, licence, repository, served_name).check(run, out)
+    return publishing.finish(out, workflow.run(run, out, model_format, precision, data, threads))
 
 
 @app.command()
