@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from decaseg.benchmarking.results import Timed
 from decaseg.cli import call
-from decaseg.workflows.benchmark import find_entrants
+from decaseg.workflows.benchmark import Cases, _take_turns, find_entrants
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +168,28 @@ def test_names_are_as_short_as_tells_models_apart(tmp_path):
     (tmp_path / "me@home").mkdir()
     (entrant,) = find_entrants([f"{tmp_path}/me@home"])
     assert entrant.precision == "auto" and entrant.path.endswith("me@home")
+
+
+def test_each_model_is_first_equally_often_and_every_case_is_scored_once():
+    order = []
+
+    class Recorder:
+        """A child that only notes when it was asked and for what."""
+
+        def __init__(self, name):
+            self.name = name
+
+        def ask(self, do, case, windows, score):
+            order.append((self.name, case["image"], windows, score))
+            dice = {"dice": {"a": 1.0}} if score else {}
+            timed = {"total_s": 1.0, "network_s": 0.5, "windows": 1} | dice
+            return {"windows_s": [0.1] * windows, "case": timed, "peak_gib": 1.0, "cpu_s": [0.0, 0.0]}
+
+    children = [Recorder(name) for name in "abc"]
+    timed = [Timed(child.name, "", {}) for child in children]
+    jobs = tuple({"image": f"case{i}.nii.gz"} for i in range(2))
+    _take_turns(children, timed, Cases(jobs, "two", scored=True), rounds=3)
+    assert [name for name, *_ in order] == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
+    assert [len(one.windows_s) for one in timed] == [3, 3, 3] and [len(one.cases_s) for one in timed] == [3, 3, 3]
+    assert [list(one.dice) for one in timed] == [["case0", "case1"]] * 3
+    assert all(score == (number < 6) for number, (_, _, _, score) in enumerate(order))

@@ -24,6 +24,7 @@ from decaseg.reporting.progress import progress
 from decaseg.storage.bundle import MODEL_FILES
 from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
 from decaseg.storage.files import write_json
+from decaseg.storage.nifti import case_name
 
 CHILD = "decaseg.workflows.contestant"
 LAYER_ROUNDS = 5
@@ -258,7 +259,7 @@ def _note(one: Timed, made: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     one.windows_a_case.append(case["windows"])
     one.peak_gib = made["peak_gib"]
     if "dice" in case:
-        one.dice[Path(job["image"]).name] = case["dice"]
+        one.dice[case_name(Path(job["image"]))] = case["dice"]
 
 
 def _count_layers(children: Sequence[Child], timed: Sequence[Timed]) -> None:
