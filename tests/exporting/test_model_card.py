@@ -46,6 +46,7 @@ def leaves(value):
             yield str(key)
             yield from leaves(inside)
     elif isinstance(value, list):
+        yield len(value)
         for inside in value:
             yield from leaves(inside)
     else:
@@ -66,7 +67,7 @@ def forms(document):
 def numbers(card):
     # What the card's own words hold: 3D, the level of the interval, names of metrics and commands.
     words = re.sub(r"3D U-Net|95 % interval|hd95_mm|SHA-256|sha256sum|`[0-9a-f]{64}`|\b[0-9a-f]{64}\b", "", card)
-    return re.findall(r"\d+(?:\.\d+)?", words)
+    return re.findall(r"\d+(?:\.\d+)?", words.replace("INT8", ""))
 
 
 def evaluated():
@@ -82,6 +83,18 @@ def evaluated():
 def test_every_number_is_from_bundle_json(document):
     found = numbers(model_card(document))
     assert len(found) > 60 and not set(found) - forms(document)
+
+
+def test_what_was_quantised_is_told_and_that_the_cases_chose_it():
+    document = copy.deepcopy(DOCUMENT)
+    document["quantisation"] = {
+        "int8_layers": 31, "layers": 33, "rounds": [{}, {}], "judged_on": "validation cases", "judged_sha256": ["x"] * 6,
+        "calibration": {"windows": 24, "with_foreground": 19, "cases_sha256": ["x"] * 9},
+    }  # fmt: skip
+    card = model_card(document)
+    assert "31 of 33 layers in INT8, calibrated on 24 windows of 9 training cases (19 windows" in card
+    assert "round 2 of the search" in card and "judged by 6 validation cases" in card
+    assert not set(numbers(card)) - forms(document)
 
 
 def test_every_section_and_fact_is_there():

@@ -169,7 +169,24 @@ def _parity(document: Mapping[str, Any]) -> list[str]:
         "Largest drop of one case": f"{parity['max_dice_drop']:.4f}",
         "Foreground voxels that differ": f"{parity['disagreement']:.4%}",
     }
-    return [*lines, f"{verdict}: {parity['reason']}.", "", *_table(rows)]
+    quantised = document.get("quantisation")
+    return [*lines, f"{verdict}: {parity['reason']}.", "", *_table(rows), *(_quantised(quantised) if quantised else [])]
+
+
+def _quantised(done: Mapping[str, Any]) -> list[str]:
+    """What became INT8, by which cases, and whether the cases it was judged on also chose it."""
+    calibration, rounds = done["calibration"], len(done["rounds"])
+    said = (
+        f"Quantisation: {done['int8_layers']} of {done['layers']} layers in INT8, calibrated on "
+        f"{calibration['windows']} windows of {len(calibration['cases_sha256'])} training cases "
+        f"({calibration['with_foreground']} windows hold foreground)."
+    )
+    if rounds > 1:
+        said += (
+            f" It was round {rounds} of the search for layers that must stay in floating point, judged by "
+            f"{len(done['judged_sha256'])} {done['judged_on']}; the drop measured on those is optimistic."
+        )
+    return ["", said]
 
 
 def _limits(document: Mapping[str, Any]) -> list[str]:
