@@ -88,7 +88,8 @@ def test_every_number_is_from_bundle_json(document):
 def test_what_was_quantised_is_told_and_that_the_cases_chose_it():
     document = copy.deepcopy(DOCUMENT)
     document["quantisation"] = {
-        "int8_layers": 31, "layers": 33, "rounds": [{}, {}], "judged_on": "validation cases", "judged_sha256": ["x"] * 6,
+        "int8_layers": 31, "layers": 33, "rounds": [{}, {}],
+        "judged_on": "validation cases", "judged_sha256": ["x"] * 6,
         "calibration": {"windows": 24, "with_foreground": 19, "cases_sha256": ["x"] * 9},
     }  # fmt: skip
     card = model_card(document)
