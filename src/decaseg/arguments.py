@@ -5,7 +5,7 @@ from __future__ import annotations
 # Libraries that not everyone installs, and the extra that brings each to where it is needed.
 EXTRAS = {"torch": "train", "safetensors": "train", "scipy": "score", "openvino": "runtime", "nncf": "openvino"}
 # Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
-SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance"}
+SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance", "--image"}
 
 
 def spread(argv: list[str]) -> list[str]:
