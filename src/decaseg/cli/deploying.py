@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from decaseg.cli.app import app
-from decaseg.cli.options import CleanOption, DeviceOption, EngineOption, ModelArgument, StepOption, ThreadsOption, TtaOption
+from decaseg.cli.options import (
+    CleanOption,
+    DeviceOption,
+    EngineOption,
+    ModelArgument,
+    StepOption,
+    ThreadsOption,
+    TtaOption,
+)
 
 
 @app.command()

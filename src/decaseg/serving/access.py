@@ -17,7 +17,8 @@ TOKEN_CHARACTERS = 32  # of base64 or hexadecimal digits: 128 bits or more
 TOKEN_BYTES = 4096
 MAKE_ONE = "make one with: (umask 077; openssl rand -hex 32 > token)"
 OPEN_PATHS = ("/health", "/ready")
-PAGE_PATHS = ("/", "/docs", "/pages/")  # without a word about the model or a patient: the page asks for the token
+# Without a word about the model or a patient: pages ask for the token, and 3D Slicer logs in with it.
+PAGE_PATHS = ("/", "/docs", "/auth", "/auth/", "/auth/token")
 READING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -53,7 +54,7 @@ class Access:
         return self.token is not None and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.token)
 
     def _knows(self, host: str) -> bool:
-        """A page of another site whose name now leads here (DNS rebinding) sends that name; numbers cannot be rebound."""
+        """A page whose site's name was made to lead here (DNS rebinding) sends that name; numbers cannot be."""
         name = host_name(host)
         return name in self.hosts or _is_number(name)
 
@@ -76,10 +77,11 @@ def read_token(path: Path) -> bytes:
     except OSError as error:
         reason = "is a link" if path.is_symlink() else f"cannot be read ({error.strerror})"
         raise ValueError(f"--token-file {path}: {reason}; name a file that only you can read") from None
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise ValueError(f"--token-file {path}: is no file; {MAKE_ONE}")
     with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise ValueError(f"--token-file {path}: is no file; {MAKE_ONE}")
         if facts.st_mode & 0o077:
             mode = stat.S_IMODE(facts.st_mode)
             raise ValueError(f"--token-file {path}: others may read it (mode {mode:o}); chmod 600 {path}")

@@ -90,11 +90,13 @@ def _refused(counters: Counters) -> Any:
     return handler
 
 
-async def _http(request: Request, error: HTTPException) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
     code = NAMES.get(error.status_code, "bad_request")
     return answer(Refusal(error.status_code, code, SENTENCES.get(error.status_code, "the request cannot be answered")))
 
 
-async def _invalid(request: Request, error: RequestValidationError) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
     where = ", ".join(sorted({str(one["loc"][-1]) for one in error.errors()}))
     return answer(Refusal(422, "bad_parameter", f"the request lacks or misuses: {where}; see /docs"))

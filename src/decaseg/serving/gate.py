@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from decaseg.serving.access import Access
+from decaseg.serving.limits import HEAD_BYTES
 from decaseg.serving.logs import EventLog, where
 from decaseg.serving.metrics import Counters
 from decaseg.serving.refusal import Refusal
@@ -18,7 +19,7 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
-DRAIN_S, DRAIN_BYTES = 5.0, 1 << 30  # how long the rest of a refused upload is read, so that its sender hears the answer
+DRAIN_S, DRAIN_BYTES = 5.0, 1 << 30  # of a refused upload that are read on, so that its sender hears why
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -44,6 +45,7 @@ class Gate:
         passage = _Passage(scope, receive, send)
         started, error, gone = time.monotonic(), None, False
         try:
+            _refuse_head(scope)
             self.access.check(scope["method"], scope["path"], passage.headers)
             await self.app(scope, passage.receive, passage.send)
         except Refusal as refusal:
@@ -56,14 +58,20 @@ class Gate:
         route = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in METHODS else "other"
         seconds = time.monotonic() - started
-        labels = {"route": route, "method": method, "status": str(passage.status)}
-        self.counters.add("decaseg_requests_total", **labels)
+        self.counters.add("decaseg_requests_total", route=route, method=method, status=str(passage.status))
         self.counters.add("decaseg_request_seconds_total", seconds, route=route)
         facts: dict[str, Any] = {} if error is None or gone else {"error": error}
         client = (scope.get("client") or ("",))[0]
         self.log("request", number=next(self._numbers), client=client, method=method, route=route,
                  status=passage.status, received=passage.received, sent=passage.sent, seconds=round(seconds, 4),
                  **facts)  # fmt: skip
+
+
+def _refuse_head(scope: Scope) -> None:
+    """h11 bounds a head that comes in pieces only; one that is there at once has any size."""
+    size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in scope["headers"])
+    if size > HEAD_BYTES:
+        raise Refusal(431, "head_too_large", f"the request's head is larger than {HEAD_BYTES} bytes")
 
 
 class _Passage:

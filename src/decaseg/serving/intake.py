@@ -161,7 +161,8 @@ class _Form:
         self.intake, self.folder = intake, folder
         self.parts: list[_Part] = []
         self.complete = True
-        self._buffer, self._target = bytearray(), None  # what is not on disk yet, and which part it belongs to
+        self._buffer = bytearray()  # what is not on disk yet
+        self._target: _Part | None = None  # which part it belongs to
         self._headers: dict[bytes, bytes] = {}
         self._name, self._value = b"", b""
         self._events: list[tuple[str, Any]] = []
@@ -265,7 +266,7 @@ class _Form:
     async def _write(self, part: _Part, data: bytes) -> None:
         if self._target is not part:
             await self._flush()
-            self._target = part  # type: ignore[assignment]
+            self._target = part
         self.intake.spool.take(self.folder, len(data))
         self._buffer += data
         if len(self._buffer) >= BUFFER_BYTES:

@@ -189,7 +189,7 @@ class Jobs:
         say = message["say"]
         if say == "done":
             job.state, job.volumes_ml, job.seconds = "done", message["volumes_ml"], message["seconds"]
-            job.windows = (max(job.windows), max(job.windows))
+            job.windows = (message["windows"][0], message["windows"][1])
             with suppress(Refusal):
                 self.spool.take(job.folder, job.labels.stat().st_size)
             for stage, value in job.seconds.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIB = 2**20
+HEAD_BYTES = 16384  # of a request's line and headers
 HEADER_S = 10.0  # for a request's head, from the connection or the request before on
 IDLE_S = 10.0  # without a byte of an upload
 PACE_AFTER_S, PACE_BYTES_S = 10.0, 8192  # from then on, an upload's mean speed must be this

@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,10 +32,8 @@ class EventLog:
         line = json.dumps({"time": now, "event": event, **facts}, ensure_ascii=True)
         with self._lock:
             self.lines.append(line)
-            try:
+            with suppress(OSError, ValueError):  # a full disk or a closed pipe must not stop the server
                 print(line, file=self.stream, flush=True)
-            except (OSError, ValueError):  # a full disk or a closed pipe must not stop the server
-                pass
 
 
 def where(error: BaseException) -> str:

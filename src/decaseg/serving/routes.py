@@ -21,8 +21,8 @@ OUTPUTS = ("labels", "volumes")
 IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A NIfTI image (.nii or .nii.gz) as it is; or a form with one 4D file, or a file a channel in the"
-        " model's order (or in parts named after the channels). File names are ignored.",
+        "description": "A NIfTI image (.nii or .nii.gz) as it is; or a form with one 4D file, or a file a channel in "
+        "the model's order (or in parts named after the channels). File names are ignored.",
         "content": {
             "application/octet-stream": {
                 "schema": {"type": "string", "format": "binary"},
@@ -55,7 +55,8 @@ JOB_EXAMPLE = {
     "detail": None,
 }
 ERROR = {"content": {"application/json": {"example": {"error": "too_large", "detail": "the upload is larger than …"}}}}
-REFUSED: dict[int | str, dict[str, Any]] = {
+Responses = dict[int | str, dict[str, Any]]
+REFUSED: Responses = {
     401: {"description": "No token, or a wrong one", **ERROR},
     408: {"description": "The upload came too slowly", **ERROR},
     413: {"description": "Too large: as sent, as inflated, or for the memory", **ERROR},
@@ -145,7 +146,7 @@ def _predict_routes(router: APIRouter, service: Service) -> None:
         summary="An image in, its label map out",
         openapi_extra=IMAGE_BODY,
         response_class=Response,
-        responses={200: binary("The label map, on the image's own grid; volumes in the header X-Volumes-Ml"), **REFUSED},
+        responses={200: binary("The label map, on the image's grid; the header X-Volumes-Ml has volumes"), **REFUSED},
     )
     async def predict(request: Request, output: str = "labels") -> Response:
         """Waits for the result. `output`: labels (the label map), or volumes (JSON). Nothing is kept."""
@@ -170,8 +171,8 @@ def labels_headers(job: Job) -> dict[str, str]:
 
 
 def _job_routes(router: APIRouter, service: Service) -> None:
-    missing = {404: {"description": "No such job", **ERROR}, 401: REFUSED[401]}
-    unfinished = {409: {"description": "The job has no result (yet)", **ERROR}, **missing}
+    missing: Responses = {404: {"description": "No such job", **ERROR}, 401: REFUSED[401]}
+    unfinished: Responses = {409: {"description": "The job has no result (yet)", **ERROR}, **missing}
 
     @router.post(
         "/jobs",
@@ -240,8 +241,9 @@ def _state_routes(router: APIRouter, service: Service) -> None:
     async def health() -> JSONResponse:
         return JSONResponse({"status": "alive"})
 
-    @router.get("/ready", tags=["server"], summary="Would an image be taken now?",
-                responses={200: example("Yes", {"ready": True, "why": ""}), 503: {"description": "No", **ERROR}})  # fmt: skip
+    readiness: Responses = {200: example("Yes", {"ready": True, "why": ""}), 503: {"description": "No", **ERROR}}
+
+    @router.get("/ready", tags=["server"], summary="Would an image be taken now?", responses=readiness)
     async def ready() -> JSONResponse:
         jobs = service.jobs
         why = "shutting down" if jobs.closed else "" if jobs.model.ready.is_set() else "the model is not loaded"
@@ -251,5 +253,3 @@ def _state_routes(router: APIRouter, service: Service) -> None:
     @router.get("/metrics", tags=["server"], summary="Counters for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(service.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-

@@ -18,7 +18,7 @@ from decaseg.serving.access import Access
 from decaseg.serving.app import Service, make_app
 from decaseg.serving.intake import Intake
 from decaseg.serving.jobs import Jobs
-from decaseg.serving.limits import CONNECTIONS, Limits
+from decaseg.serving.limits import CONNECTIONS, HEAD_BYTES, Limits
 from decaseg.serving.logs import EventLog, capture
 from decaseg.serving.metrics import Counters
 from decaseg.serving.protocol import PacedProtocol
@@ -27,7 +27,6 @@ from decaseg.serving.spool import Spool
 from decaseg.serving.supervisor import Supervisor
 from decaseg.serving.worker import Loaded
 
-HEAD_BYTES = 16384  # of a request's line and headers
 FETCH_S = 5.0  # at shutdown, for clients to fetch the results of jobs that are done
 CLOSE_S = 3  # then, for connections to end
 SWEEP_S = 5.0
@@ -135,7 +134,7 @@ def _service(
 
 def _uvicorn(service: Service, where: Where) -> _Server:
     config = uvicorn.Config(
-        make_app(service),  # type: ignore[arg-type]
+        make_app(service),
         http=PacedProtocol,
         ws="none",
         lifespan="off",
@@ -155,7 +154,12 @@ def _uvicorn(service: Service, where: Where) -> _Server:
 
 
 async def _answer(
-    service: Service, server: _Server, listener: socket.socket, where: Where, ending: _Ending, say: Callable[[str], None]
+    service: Service,
+    server: _Server,
+    listener: socket.socket,
+    where: Where,
+    ending: _Ending,
+    say: Callable[[str], None],
 ) -> None:
     """Answers requests until it is asked to end; then ends jobs, results and connections, in that order."""
     service.jobs.start()

@@ -129,7 +129,7 @@ def _session_info(service: Service, session: Session) -> dict[str, Any]:
 
 
 def _infer_route(router: APIRouter, service: Service) -> None:
-    @router.post("/infer/{model}", summary="Segment an image that was uploaded, or one in the form", response_class=Response)
+    @router.post("/infer/{model}", summary="Segment an uploaded image, or one in the form", response_class=Response)
     async def infer(request: Request, model: str, image: str = "", session_id: str = "", output: str = "") -> Response:
         """The answer is multipart/form-data with `params` (JSON) and the label map; or one of them, by `output`."""
         if model != service.model.facts["name"]:

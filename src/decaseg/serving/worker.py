@@ -71,6 +71,7 @@ def main(connection: Connection, open_model: Callable[[], Loaded]) -> None:
     """Says `ready` or `unusable`, then answers one message after another until the other end closes."""
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches this process too; the server decides what ends
         signal.signal(number, signal.SIG_IGN)
+    os.umask(0o077)
     _die_with_parent()
     tell = _Teller(connection)
     try:
@@ -92,7 +93,7 @@ def main(connection: Connection, open_model: Callable[[], Loaded]) -> None:
 
 
 def _answer(loaded: Loaded, message: Mapping[str, Any], tell: _Teller, connection: Connection) -> None:
-    job = message["job"]
+    job, windows = message["job"], [0, 0]
 
     def stop_if_asked() -> None:
         while connection.poll():
@@ -101,12 +102,14 @@ def _answer(loaded: Loaded, message: Mapping[str, Any], tell: _Teller, connectio
 
     def advance(stage: str, done: int, total: int) -> None:
         stop_if_asked()
+        if stage == "network":
+            windows[:] = done, total
         tell.now_and_then("progress", job=job, stage=stage, done=done, total=total)
 
     paths = [Path(path) for path in message["images"]]
     try:
         found = predict(loaded, paths, Path(message["labels"]), advance)
-        tell("done", job=job, **found)
+        tell("done", job=job, windows=windows, **found)
     except Cancelled:
         tell("cancelled", job=job)
     except (EOFError, OSError) as error:

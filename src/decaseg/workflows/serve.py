@@ -47,8 +47,8 @@ def run(
     if not model.exists():
         raise ValueError(f"{model}: there is no such model; MODEL is a RUN, a BUNDLE or a model.xml inside a bundle")
     if not is_loopback(where.host) and where.certificate is None:
-        print("warning: images and the token travel unencrypted; give --tls-cert and --tls-key, or put a proxy with TLS "
-              "in front", file=sys.stderr)  # fmt: skip
+        advice = "give --tls-cert and --tls-key, or put a proxy with TLS in front"
+        print(f"warning: images and the token travel unencrypted; {advice}", file=sys.stderr)
     say = partial(print, flush=True)
     return serve(partial(load, model.resolve(), dict(opening)), where, access, allowed, spool, say)
 
@@ -75,6 +75,7 @@ def load(path: Path, opening: Mapping[str, Any]) -> Loaded:
         selection=opened.selection(),
         warnings=_warnings(opened),
     )
+
     def need_gib(image: Path) -> float:
         return prediction_need(ImageFacts(*nifti.read_facts(image)), predictor.preprocessing, networks).peak_gib
 
