@@ -57,11 +57,10 @@ def steady(server: Running, pairs: list[tuple[bytes, bytes]], requests: int, cli
     end = memory_mib(server)
     milliseconds = np.percentile(taken, [50, 95, 100]) * 1000
     print(f"steady: {dict(outcomes)}, {requests / seconds:.1f} a second, "
-          f"{milliseconds[0]:.0f} ms median, {milliseconds[1]:.0f} ms 95th, {milliseconds[2]:.0f} ms longest")  # fmt: skip
+          f"{milliseconds[0]:.0f} ms median, {milliseconds[1]:.0f} 95th, {milliseconds[2]:.0f} longest")  # fmt: skip
     for name in end:
-        print(
-            f"  {name}: {warm[name]:.1f} MiB after a tenth, {end[name]:.1f} at the end ({end[name] / warm[name] - 1:+.1%})"
-        )
+        grown = end[name] / warm[name] - 1
+        print(f"  {name}: {warm[name]:.1f} MiB after a tenth, {end[name]:.1f} at the end ({grown:+.1%})")
     return set(outcomes) == {"equal"} and all(end[name] < warm[name] * (1 + GROWTH) for name in end)
 
 
@@ -113,7 +112,7 @@ def beside_slow_ones(server: Running, pairs: list[tuple[bytes, bytes]], connecti
         thread.join()
     one, two = (np.percentile(found, [50, 95]) * 1000 for found in (alone, beside))
     print(f"{connections} slow connections: {len(cut)} cut, the last after {max(cut):.1f} s; a good client's "
-          f"{one[0]:.0f} ms median (95th {one[1]:.0f}) alone, {two[0]:.0f} ms (95th {two[1]:.0f}) beside them")  # fmt: skip
+          f"{one[0]:.0f} ms median (95th {one[1]:.0f}) alone, {two[0]:.0f} ({two[1]:.0f}) beside them")  # fmt: skip
     return len(cut) == connections and max(cut) < 30 and two[0] < 2 * one[0]
 
 

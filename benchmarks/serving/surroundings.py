@@ -50,4 +50,5 @@ def heading() -> str:
     """Machine, command and commit."""
     done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)
     words = " ".join(["python", *(Path(word).name if os.sep in word else word for word in sys.argv)])
-    return f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}, {done.stdout.strip()}: {words}"
+    machine = f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"{machine}, {done.stdout.strip()}: {words}"

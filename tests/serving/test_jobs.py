@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -167,7 +168,7 @@ def test_sigterm_finishes_the_running_job_and_gives_the_waiting_ones_back(drawn,
         assert answers["running"][0] == 200 and gzip.decompress(answers["running"][2])
         assert answers["waiting"][0] == 503 and int(answers["waiting"][1]["retry-after"]) > 0
         assert not server.spool.exists()
-        assert not os.path.exists(f"/proc/{model}")
+        assert not Path(f"/proc/{model}").exists()
 
 
 def test_a_job_that_outlasts_the_grace_is_ended(slow, large):
@@ -188,7 +189,7 @@ def test_a_killed_server_leaves_no_process_and_the_next_start_removes_its_files(
         server.process.wait()
         assert server.files()
         until = time.monotonic() + 15
-        while os.path.exists(f"/proc/{model}") and "Z" not in open(f"/proc/{model}/stat").read().split()[2]:
+        while (stat := Path(f"/proc/{model}/stat")).exists() and stat.read_text().split()[2] != "Z":
             assert time.monotonic() < until
             time.sleep(0.1)
     with Running(drawn, tmp_path) as server:
