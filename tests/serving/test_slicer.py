@@ -125,6 +125,8 @@ def test_an_image_in_the_form_and_the_other_outputs(server, image):
     assert kind == "application/json" and set(json.loads(body)["volumes_ml"]) == {"anterior", "posterior"}
     assert infer(server, "", "", files=files, more="&output=x")[0] == 422
     assert infer(server, "", "")[0] == 404
+    status, _, body = infer(server, "", "", files={"label": ("scribbles.nii.gz", image)})
+    assert status == 422 and "scribbles" in json.loads(body)["detail"]
 
 
 def test_what_there_is_not_is_said_so(server, image):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -116,13 +120,28 @@ def test_beyond_loopback_with_a_token(drawn, images, tmp_path):
     (tmp_path / "token").write_text(token)
     (tmp_path / "token").chmod(0o600)
     with Running(drawn, tmp_path / "s", "--host", "0.0.0.0", "--token-file", tmp_path / "token") as server:
-        assert "warning" in server.errors.read_text()  # no TLS
+        assert any("unencrypted" in event.get("message", "") for event in server.events())
         image = images[0].read_bytes()
         assert server.predict(image)[0] == 401
         for given in (f"Bearer {token[:-1]}", f"Bearer {token}x", "Bearer", f"Basic {token}"):
             assert server.ask("POST", "/predict", image, {"Authorization": given})[0] == 401
         assert server.ask("POST", "/predict", image, {"Authorization": f"Bearer {token}"})[0] == 200
         assert server.ask("GET", "/health")[0] == server.ask("GET", "/ready")[0] == server.ask("GET", "/")[0] == 200
+
+
+def test_over_tls(drawn, images, tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl(1) to make a certificate")
+    files = [tmp_path / "key.pem", tmp_path / "cert.pem"]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-addext",
+                    "subjectAltName=DNS:localhost", "-keyout", files[0], "-out", files[1]], check=True,
+                   capture_output=True)  # fmt: skip
+    with Running(drawn, tmp_path / "s", "--tls-key", files[0], "--tls-cert", files[1]) as server:
+        assert server.said.startswith("serving bundle on https://")
+        trust = ssl.create_default_context(cafile=str(files[1]))
+        with closing(http.client.HTTPSConnection("localhost", server.port, context=trust)) as connection:
+            connection.request("POST", "/predict", images[0].read_bytes())
+            assert connection.getresponse().status == 200
 
 
 def test_pages_load_nothing_from_elsewhere(drawn, tmp_path):

@@ -69,8 +69,11 @@ class Intake:
         self.open = 0
         self._threads = ThreadPoolExecutor(CHECKERS, thread_name_prefix="intake")
 
-    async def receive(self, request: Request, need_image: bool = True) -> Upload:
-        """The checked upload; Refusal (4xx) for what cannot be used, whose files are gone then."""
+    async def receive(self, request: Request, optional: str | None = None) -> Upload:
+        """The checked upload; Refusal (4xx) for what cannot be used, whose files are gone then.
+
+        With `optional` there need be no image, and only a part of that name may be one.
+        """
         if self.open >= UPLOADS:
             raise Refusal(429, "too_many_uploads", "too many uploads at a time; send it again later", 5)
         self.open += 1
@@ -81,8 +84,13 @@ class Intake:
                 self.counters.add("decaseg_uploaded_bytes_total", len(chunk))
                 await form.feed(chunk)
             files, fields = await form.end()
-            if not files and need_image:
+            if not files and optional is None:
                 raise Refusal(400, "no_image", "send a NIfTI image (.nii or .nii.gz) as the body, or in a form's file")
+            if optional is not None and any(part.name != optional for part in files):
+                said = (
+                    f"only an image named {optional!r} can be sent here: the model takes no labels, scribbles or points"
+                )
+                raise Refusal(422, "bad_parameter", said)
             paths = self._in_order(files)
             if files:
                 await self.on_thread(self._check, paths)

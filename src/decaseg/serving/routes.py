@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from decaseg.serving.jobs import ENDED, Job
 from decaseg.serving.refusal import Refusal
@@ -157,10 +157,18 @@ def _predict_routes(router: APIRouter, service: Service) -> None:
         try:
             if output == "volumes":
                 return JSONResponse(result(service, job))
-            data = await service.intake.on_thread(job.labels.read_bytes)
-            return Response(data, media_type=NIFTI, headers=labels_headers(job))
+            return Response(await label_bytes(service, job), media_type=NIFTI, headers=labels_headers(job))
         finally:
             service.jobs.remove(job)
+
+
+async def label_bytes(service: Service, job: Job) -> bytes:
+    """The label map's file; Refusal (404) where the job was deleted meanwhile."""
+    try:
+        data: bytes = await service.intake.on_thread(job.labels.read_bytes)
+    except FileNotFoundError:
+        raise Refusal(404, "no_such_job", "the job was deleted") from None
+    return data
 
 
 def labels_headers(job: Job) -> dict[str, str]:
@@ -196,7 +204,7 @@ def _job_routes(router: APIRouter, service: Service) -> None:
                 responses={200: binary("The label map, on the image's own grid"), **unfinished})  # fmt: skip
     async def labels(job_id: str) -> Response:
         job = _done(service, job_id)
-        return FileResponse(job.labels, media_type=NIFTI, headers=labels_headers(job))
+        return Response(await label_bytes(service, job), media_type=NIFTI, headers=labels_headers(job))
 
     @router.get("/jobs/{job_id}/volumes", tags=["jobs"], summary="Volumes in ml",
                 responses={200: example("Millilitres of each structure", VOLUMES_EXAMPLE), **unfinished})  # fmt: skip

@@ -10,11 +10,12 @@ import ssl
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
-from decaseg.serving.access import Access
+from decaseg.serving.access import Access, is_loopback
 from decaseg.serving.app import Service, make_app
 from decaseg.serving.intake import Intake
 from decaseg.serving.jobs import Jobs
@@ -31,6 +32,8 @@ FETCH_S = 5.0  # at shutdown, for clients to fetch the results of jobs that are 
 CLOSE_S = 3  # then, for connections to end
 SWEEP_S = 5.0
 INTERRUPTED = 130
+HANDSHAKE_S = 10  # of TLS
+NO_TLS = "images and the token travel unencrypted; give --tls-cert and --tls-key, or put a proxy with TLS in front"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, INTERRUPTED)):
         loop.add_signal_handler(number, ending.ask, code)
+    if where.certificate is not None:  # uvicorn leaves asyncio's minute to clients that say nothing
+        loop.create_server = partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE_S)  # type: ignore[method-assign]
     model = Supervisor(open_model, log, counters)
     try:
         loading = asyncio.create_task(model.start())
@@ -169,6 +174,9 @@ async def _answer(
     address = f"[{host}]" if ":" in host else host
     say(f"serving {service.model.facts['name']} on {'https' if where.certificate else 'http'}://{address}:{port}/")
     service.log("started", port=port)
+    for warning in [*service.model.facts["warnings"], *([] if where.certificate or is_loopback(host) else [NO_TLS])]:
+        say(f"warning: {warning}")
+        service.log("warning", message=warning)
     try:
         asked = asyncio.create_task(ending.asked.wait())
         await asyncio.wait([answering, asked], return_when=asyncio.FIRST_COMPLETED)

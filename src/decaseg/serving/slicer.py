@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from decaseg import __version__
 from decaseg.serving.jobs import Job
 from decaseg.serving.refusal import Refusal
-from decaseg.serving.routes import LABELS_NAME, NIFTI, finished, labels_headers
+from decaseg.serving.routes import LABELS_NAME, NIFTI, finished, label_bytes, labels_headers
 from decaseg.serving.sessions import Session
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _infer_route(router: APIRouter, service: Service) -> None:
         if output not in OUTPUTS:
             raise Refusal(422, "bad_parameter", "output is all, image or json")
         service.jobs.refuse_if_full()
-        upload = await service.intake.receive(request, need_image=False)
+        upload = await service.intake.receive(request, optional="file")
         session = service.sessions.get(session_id or _image_key(image))
         if not upload.images and session is None:
             service.spool.remove(upload.folder)
@@ -165,7 +165,7 @@ async def _answer(service: Service, job: Job, request: Request, output: str) -> 
                   "latencies": job.seconds}  # fmt: skip
         if output == "json":
             return JSONResponse(params)
-        data = await service.intake.on_thread(job.labels.read_bytes)
+        data = await label_bytes(service, job)
         if output == "image":
             return Response(data, media_type=NIFTI, headers=labels_headers(job))
         return _multipart(json.dumps(params).encode(), data)

@@ -23,7 +23,9 @@ class Spool:
     """
 
     def __init__(self, root: Path | None, most_bytes: int) -> None:
-        self.root = _private(root or Path(tempfile.gettempdir()) / f"decaseg-serve-{os.geteuid()}")
+        self.root = root or Path(tempfile.gettempdir()) / f"decaseg-serve-{os.geteuid()}"
+        self._ours = not self.root.exists()
+        _private(self.root)
         sweep(self.root)
         self.most_bytes, self.bytes = most_bytes, 0
         self._sizes: dict[Path, int] = {}
@@ -54,8 +56,9 @@ class Spool:
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._locks.close()
-        with suppress(OSError):
-            self.root.rmdir()  # where no other server uses it
+        if self._ours:
+            with suppress(OSError):
+                self.root.rmdir()  # where no other server uses it
 
 
 def sweep(root: Path) -> None:
@@ -73,11 +76,10 @@ def create_private(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
-def _private(root: Path) -> Path:
-    """`root`, made if need be; ValueError where another user could have made or may read it."""
+def _private(root: Path) -> None:
+    """Makes `root` if need be; ValueError where another user could have made or may read it."""
     with suppress(FileExistsError):
         root.mkdir(mode=0o700, parents=True)
     facts = root.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
         raise ValueError(f"--spool {root}: must be a folder of your own that nobody else may enter (mode 700)")
-    return root

@@ -92,16 +92,12 @@ def read(path: Path | str) -> Volume:
 
 
 def verify(path: Path) -> None:
-    """Reads the file to its end as `read` would, keeping nothing: NiftiError for all that `read` would refuse.
-
-    Memory: a few megabytes, whatever the header claims.
-    """
+    """Reads the file to its end, keeping nothing: NiftiError for all that `read` would refuse, in a few megabytes."""
     with _opened(path) as stream:
         header = _header(path, stream)
         shape, channels = _dimensions(path, header)
         _grid(path, header, shape)
-        _, size = _layout(path, stream, header, shape, channels)
-        found = 0
+        (_, size), found = _layout(path, stream, header, shape, channels), 0
         buffer = np.empty(min(size, PIECE_BYTES), np.uint8)
         while found < size and (count := stream.fill(buffer[: size - found])):
             found += count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,7 @@ def run(
     of `Limits`. ValueError names what keeps it from starting.
     """
     try:
-        from decaseg.serving.access import is_loopback, make_access
+        from decaseg.serving.access import make_access
         from decaseg.serving.limits import Limits
         from decaseg.serving.server import Where, serve
     except ImportError as error:
@@ -46,9 +45,6 @@ def run(
     access = make_access(where.host, token_file, allow_hosts)
     if not model.exists():
         raise ValueError(f"{model}: there is no such model; MODEL is a RUN, a BUNDLE or a model.xml inside a bundle")
-    if not is_loopback(where.host) and where.certificate is None:
-        advice = "give --tls-cert and --tls-key, or put a proxy with TLS in front"
-        print(f"warning: images and the token travel unencrypted; {advice}", file=sys.stderr)
     say = partial(print, flush=True)
     return serve(partial(load, model.resolve(), dict(opening)), where, access, allowed, spool, say)
 
