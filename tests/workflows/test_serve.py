@@ -120,9 +120,9 @@ def test_beyond_loopback_with_a_token(drawn, images, tmp_path):
     (tmp_path / "token").write_text(token)
     (tmp_path / "token").chmod(0o600)
     with Running(drawn, tmp_path / "s", "--host", "0.0.0.0", "--token-file", tmp_path / "token") as server:
-        assert any("unencrypted" in event.get("message", "") for event in server.events())
         image = images[0].read_bytes()
         assert server.predict(image)[0] == 401
+        assert any("unencrypted" in event.get("message", "") for event in server.events())
         for given in (f"Bearer {token[:-1]}", f"Bearer {token}x", "Bearer", f"Basic {token}"):
             assert server.ask("POST", "/predict", image, {"Authorization": given})[0] == 401
         assert server.ask("POST", "/predict", image, {"Authorization": f"Bearer {token}"})[0] == 200

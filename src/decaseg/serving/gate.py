@@ -19,6 +19,7 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+CLIENT_GONE = 499  # as nginx logs it
 DRAIN_S, DRAIN_BYTES = 5.0, 1 << 30  # of a refused upload that are read on, so that its sender hears why
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -53,7 +54,10 @@ class Gate:
             await passage.refuse(refusal)
         except Exception as fault:
             error, gone = where(fault), passage.gone
-            await passage.refuse(Refusal(500, "internal", "the server failed; its log says where"))
+            if gone:  # nobody is there to be answered
+                passage.status = CLIENT_GONE
+            else:
+                await passage.refuse(Refusal(500, "internal", "the server failed; its log says where"))
         await passage.finish()
         route = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in METHODS else "other"

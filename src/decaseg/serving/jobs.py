@@ -176,10 +176,8 @@ class Jobs:
         for _ in range(ATTEMPTS):
             if job.give_up.is_set():
                 return {"say": "cancelled"}
-            try:
-                await asyncio.wait_for(self.model.ready.wait(), RESTART_S)
-            except TimeoutError:
-                return {"say": "unready"}
+            if not await _first(self.model.ready, job.give_up, RESTART_S):
+                return {"say": "cancelled" if job.give_up.is_set() else "unready"}
             message = await self.model.predict(order, job.give_up, self.limits.job_s, tell)
             if message["say"] != "gone":
                 break
@@ -215,3 +213,12 @@ class Jobs:
         job.finished.set()
         if job.id not in self.jobs:  # removed while it ran
             self.spool.remove(job.folder)
+
+
+async def _first(event: asyncio.Event, other: asyncio.Event, seconds: float) -> bool:
+    """Whether `event` is set before `other` is, and in time."""
+    waits = [asyncio.ensure_future(one.wait()) for one in (event, other)]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    return event.is_set()

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from decaseg.serving.limits import CONNECTIONS, HEADER_S, STALLED_S
+from decaseg.serving.refusal import Refusal
 
 
 class PacedProtocol(H11Protocol):
@@ -39,6 +41,19 @@ class PacedProtocol(H11Protocol):
         super().data_received(data)
         if self._answering():
             self._stop_waiting()
+
+    def send_400_response(self, msg: str) -> None:
+        """For what is no HTTP: our kind of error; nothing where an answer is on its way already."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        refusal = Refusal(400, "bad_request", "this is no proper HTTP request")
+        body = refusal.body()
+        headers = {**refusal.headers(), "content-length": str(len(body)), "connection": "close"}
+        for event in (h11.Response(status_code=400, headers=list(headers.items())), h11.Data(data=body),
+                      h11.EndOfMessage()):  # fmt: skip
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

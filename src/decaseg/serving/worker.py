@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,8 +29,9 @@ from decaseg.serving.limits import GROWTH, SMALL_VOXELS
 from decaseg.serving.logs import where
 from decaseg.serving.refusal import Refusal, too_large
 from decaseg.storage import nifti
-from decaseg.volume import Grid, Volume
+from decaseg.volume import Volume
 
+Read = TypeVar("Read")
 TOLD_S = 0.05  # between two words about progress
 SAME_PLACE_MM = 1e-2  # that the grids of one image's channels may differ
 
@@ -59,7 +60,7 @@ class Loaded:
     predictor: Predictor
     facts: ModelFacts
     description: str
-    need_gib: Callable[[Path], float]
+    need_gib: Callable[[Sequence[Path]], float]
     free_gib: Callable[[], float | None]
 
 
@@ -130,8 +131,8 @@ def predict(
     """Writes the label map to `labels`; volumes in ml and seconds by stage. Refusal for images it cannot use."""
     started = time.perf_counter()
     advance("read", 0, 0)
+    refuse_size(loaded, images)
     image = read_images(images)
-    refuse_size(loaded, image.grid, images)
     advance("prepare", 0, 0)
     read_s = time.perf_counter() - started
     try:
@@ -152,13 +153,7 @@ def predict(
 
 def read_images(paths: Sequence[Path]) -> Volume:
     """One image, or several of a channel each put together in order. Refusal, without the path, for what is wrong."""
-    volumes = []
-    for number, path in enumerate(paths, 1):
-        try:
-            volumes.append(nifti.read(path))
-        except nifti.NiftiError as error:
-            name = "the image" if len(paths) == 1 else f"image {number}"
-            raise Refusal(422, "unusable_image", f"{name} {error.fault}; {error.fix}") from None
+    volumes = [_or_refused(nifti.read, path, number, len(paths)) for number, path in enumerate(paths, 1)]
     first = volumes[0]
     if len(volumes) == 1:
         return first
@@ -177,18 +172,27 @@ def read_images(paths: Sequence[Path]) -> Volume:
     return Volume(array, first.grid)
 
 
-def refuse_size(loaded: Loaded, grid: Grid, images: Sequence[Path]) -> None:
-    """Refusal where resampling would blow the image up, or where it needs more memory than is free.
+def _or_refused(read: Callable[[Path], Read], path: Path, number: int, count: int) -> Read:
+    try:
+        return read(path)
+    except nifti.NiftiError as error:
+        name = "the image" if count == 1 else f"image {number}"
+        raise Refusal(422, "unusable_image", f"{name} {error.fault}; {error.fix}") from None
+
+
+def refuse_size(loaded: Loaded, images: Sequence[Path]) -> None:
+    """Refusal, by the headers, where resampling would blow the image up, or where it needs more memory than is free.
 
     A header that says 40 mm where 1 mm is meant makes a thumbnail a day's work.
     """
+    grid, *_ = _or_refused(nifti.read_facts, images[0], 1, len(images))
     shape = int3(grid.shape[[world for world, _ in grid.axes].index(axis)] for axis in range(3))
     inner = target_shape(shape, ras_spacing(grid), loaded.predictor.preprocessing.spacing_mm)
     voxels = float(np.prod(inner, dtype=np.float64))
     if voxels > max(GROWTH * float(np.prod(grid.shape, dtype=np.float64)), SMALL_VOXELS):
         raise Refusal(422, "unusable_image", "the image has voxels far larger than the model works at; mend the spacing"
                       " in its header")  # fmt: skip
-    free, need = loaded.free_gib(), sum(loaded.need_gib(path) for path in images[:1]) * max(1, len(images) / 2)
+    free, need = loaded.free_gib(), loaded.need_gib(images)
     if free is not None and need > free:
         raise too_large(f"the image needs about {need:.1f} GiB of memory, {max(free, 0):.1f} are free")
 

@@ -72,8 +72,10 @@ def load(path: Path, opening: Mapping[str, Any]) -> Loaded:
         warnings=_warnings(opened),
     )
 
-    def need_gib(image: Path) -> float:
-        return prediction_need(ImageFacts(*nifti.read_facts(image)), predictor.preprocessing, networks).peak_gib
+    def need_gib(images: Sequence[Path]) -> float:
+        grid, channels, size = nifti.read_facts(images[0])
+        facts = ImageFacts(grid, channels * len(images), size)
+        return prediction_need(facts, predictor.preprocessing, networks).peak_gib
 
     def free_gib() -> float | None:
         free = available_memory_gib()
