@@ -96,4 +96,5 @@ class Running:
         raise AssertionError("there is no such process")
 
     def files(self) -> list[Path]:
-        return [path for path in self.spool.rglob("*") if path.is_file()]
+        """Images, label maps and their folders."""
+        return [path for path in self.spool.rglob("*") if path.parent != self.spool]

@@ -45,7 +45,7 @@ def test_damaged_uploads_get_4xx(server, image, kind):
         assert time.monotonic() - started < 5
         assert b"spool" not in answer and b"/tmp" not in answer
     assert server.predict(image)[0] == 200
-    assert server.files() == []
+    assert server.files() == [] and server.metrics()["decaseg_jobs_kept"] == 0
 
 
 @pytest.mark.parametrize("way", ["declared", "chunked", "lying"])

@@ -153,8 +153,8 @@ def _predict_routes(router: APIRouter, service: Service) -> None:
         if output not in OUTPUTS:
             raise Refusal(422, "bad_parameter", f"output is one of {', '.join(OUTPUTS)}")
         job = await submit(service, request)
-        await finished(service, job, request)
         try:
+            await finished(service, job, request)
             if output == "volumes":
                 return JSONResponse(result(service, job))
             return Response(await label_bytes(service, job), media_type=NIFTI, headers=labels_headers(job))
