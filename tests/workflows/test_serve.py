@@ -70,11 +70,11 @@ def test_a_bundle_is_served_without_torch(drawn, images, tmp_path):
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = blocked["PYTHONPATH"]
     try:
-        with Running(drawn, tmp_path / "serve", program=("-c", PROGRAM)) as server:
+        with Running(drawn, tmp_path / "serve", program=("-c", PROGRAM, "scipy")) as server:
             assert server.predict(images[0].read_bytes())[0] == 200
     finally:
         os.environ["PYTHONPATH"] = before or ""
-    assert server.process.returncode == 0  # the program asserts that torch was not imported
+    assert server.process.returncode == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

@@ -25,6 +25,7 @@ from decaseg.storage import nifti
 from decaseg.storage.bundle import BundleDir
 from decaseg.storage.decathlon import CaseFiles, read_dataset
 from decaseg.storage.files import read_json
+from decaseg.storage.processor import available_cores
 from decaseg.storage.rundir import RunDir
 from decaseg.volume import Volume
 from decaseg.workflows.models import Model, make_predictor, open_model
@@ -159,7 +160,7 @@ def _open_plain(run: RunDir, device: str, threads: int | None) -> Model:
         raise ValueError(f"{run.root}: @{PLAIN} is for a RUN, which torch runs; this is none")
     from decaseg.benchmarking.plain_torch import PlainTorch
     from decaseg.inference.engines.torch_engine import load_network
-    from decaseg.nets.device import available_cores, choose_device
+    from decaseg.nets.device import choose_device
 
     plan = Plan.from_json(read_json(run.plan), str(run.plan))
     network = load_network(run.weights, plan.network)
