@@ -93,7 +93,12 @@ def begin_with(state: State, start: Start, plan: Plan, ranks: Ranks) -> tuple[st
 
 
 def seen_before(start: Start, fingerprint: Fingerprint, validation: Sequence[str]) -> int:
-    """How many of the validation cases the other RUN was trained on, told by the content of their image files."""
+    """How many of the validation cases the other RUN was trained on, told by the content of their image files.
+
+    0 where it has no fingerprint: an imported RUN does not know what its cases held, which its `selection` says.
+    """
+    if not start.folder.fingerprint.is_file():
+        return 0
     splits, cases = read_json(start.folder.splits), read_json(start.folder.fingerprint)["cases"]
     trained = set(splits["train"])
     images = {case["sha256"][:64] for case in cases if case["case"] in trained}
