@@ -21,6 +21,7 @@ SPEC = NetworkSpec(
 CHANGES = {
     "plain": {},
     "maxpool": {"downsample": "maxpool", "nonlinearity": "relu"},
+    "nearest": {"upsample": "nearest", "downsample": "maxpool"},
     "residual": {"residual": True, "blocks": (1, 2)},
     "residual maxpool": {"residual": True, "downsample": "maxpool", "convs": 1, "blocks": (2, 1)},
     "one convolution": {"convs": 1},

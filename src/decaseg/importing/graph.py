@@ -39,6 +39,13 @@ class Node:
 
 def check_wiring(config: Mapping[str, Any], found: Found) -> Int3 | None:
     """ValueError where the model is wired or set otherwise; else the shape it takes, None where it takes any."""
+    try:
+        return _check_wiring(config, found)
+    except (TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):  # JSON of any other kind
+        raise ValueError("its model_config does not describe a model as Keras does; copy the file again") from None
+
+
+def _check_wiring(config: Mapping[str, Any], found: Found) -> Int3 | None:
     nodes = dict(_nodes(config))
     for layer in found.wanted:
         _check_settings(layer, nodes)
@@ -70,13 +77,10 @@ def check_wiring(config: Mapping[str, Any], found: Found) -> Int3 | None:
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Node]]:
     layers = config.get("config", {})
     layers = layers.get("layers") if isinstance(layers, Mapping) else layers
-    try:
-        for layer in layers:  # type: ignore[union-attr]
-            settings = layer["config"]
-            name = str(layer.get("name") or settings["name"])
-            yield name, Node(str(layer["class_name"]), settings, tuple(_names(layer.get("inbound_nodes", []))))
-    except (TypeError, KeyError, AttributeError):
-        raise ValueError("its model_config does not describe layers as Keras does; the file is damaged") from None
+    for layer in layers:  # type: ignore[union-attr]
+        settings = layer["config"]
+        name = str(layer.get("name") or settings["name"])
+        yield name, Node(str(layer["class_name"]), settings, tuple(_names(layer.get("inbound_nodes", []))))
 
 
 def _names(part: Any) -> Iterator[str]:
@@ -146,7 +150,7 @@ def _expect(nodes: Mapping[str, Node], name: str, sources: tuple[str, ...], betw
 
 def _path(nodes: Mapping[str, Node], name: str, last: str, source: str, between: tuple[str, ...]) -> None:
     """ValueError unless `last` is the end of layers of the classes `between`, the first of which takes `source`."""
-    place, seen = last, []
+    place, seen = last, list[str]()
     for wanted in reversed(between):
         place = place if _node(nodes, place).kind not in NOTHING else _back(nodes, place)[0]
         node = _node(nodes, place)

@@ -58,7 +58,7 @@ def plan_of(found: Found, data: Data, crop: Int3, quarter_turn: bool, batch_size
     reduction = found.network.reduction
     if any(n % r for n, r in zip(patch, reduction, strict=True)):
         raise ValueError(
-            f"--patch {' '.join(map(str, crop))}: each axis must be a multiple of {reduction[0]}, what the network pools"
+            f"--patch {' '.join(map(str, crop))}: each axis must be a multiple of {reduction[0]}, by which it is pooled"
         )
     inputs = found.network.in_channels
     if inputs > len(data.channels):

@@ -67,15 +67,14 @@ def recognise(file: KerasFile) -> Found:
     if naming is None:
         raise ValueError(
             f"is no model of Intel's 3D scripts: expected layers encodeA_conv0, encodeA_bn0, … {HEAD} (or encodeAa, … "
-            f"of before 2019), found {_some([_described(n, layer) for n, layer in weighty.items()])}"
-            + _hint(weighty)
+            f"of before 2019), found {_some([_described(n, layer) for n, layer in weighty.items()])}" + _hint(weighty)
         )
     first = weighty[f"encodeA{CONVOLUTIONS[naming][0]}"].get("kernel")
     head = weighty.get(HEAD, {}).get("kernel")
     for name, kernel, cube in ((f"encodeA{CONVOLUTIONS[naming][0]}", first, CUBE), (HEAD, head, POINT)):
         if kernel is None or kernel.ndim != 5 or kernel.shape[:3] != cube:
             shape = "no kernel" if kernel is None else f"a kernel {_times(kernel.shape)}"
-            flat = "; it is the 2D model, which decaseg has no network for" if kernel is not None and kernel.ndim == 4 else ""
+            flat = "; it is the 2D model, for which decaseg has no network" * (kernel is not None and kernel.ndim == 4)
             raise ValueError(f"expected {name} with a kernel {_times(cube)} x inputs x outputs, found {shape}{flat}")
     assert first is not None
     assert head is not None

@@ -1,12 +1,12 @@
 """Reads the layers of a Keras HDF5 file; the one door to h5py, and a program of its own: `python -m … FILE`.
 
-libhdf5 is C code that damaged files have crashed before, so `keras_file` runs this in a process of its own, with limits,
-and reads what it writes to standard output: 8 bytes for the length of a JSON document, the document, then the arrays
-it lists, float32, one after the other. A file that is refused gives {"error": …} instead.
+libhdf5 is C code that damaged files have crashed before, so `keras_file` runs this in a process of its own, with
+limits, and reads what it writes to standard output: 8 bytes for the length of a JSON document, the document, then the
+arrays it lists, float32, one after the other. A file that is refused gives {"error": …} instead.
 
 Nothing outside the file is opened: links other than hard ones, external storage and virtual data sets are refused, and
-so are filters other than gzip, shuffle and checksums (others would be plugins, that is code). Sizes are looked at before
-anything is read.
+so are filters other than gzip, shuffle and checksums (others would be plugins, that is code). Sizes are looked at
+before anything is read.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ def _names(h5py: Any, group: Any, name: str) -> list[str]:
     found: list[str] = []
     for key in keys:
         _bounded(h5py, group, key)
-        for value in np.atleast_1d(group.attrs[key]):
-            found.append(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+        values = np.atleast_1d(group.attrs[key])
+        found += [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values]
     return found
 
 
@@ -190,6 +190,7 @@ def limit() -> None:
 def answer(path: str, out: IO[bytes]) -> None:
     """Writes what `read` gives, or its error, as `keras_file` reads it."""
     arrays: Arrays = {}
+    document: dict[str, Any]
     try:
         texts, arrays = read(path)
         layers = {layer: {name: list(a.shape) for name, a in found.items()} for layer, found in arrays.items()}

@@ -81,6 +81,8 @@ def _answer(path: Path) -> bytes:
     environment = os.environ | {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     environment["HDF5_USE_FILE_LOCKING"] = "FALSE"  # nothing is written, and some network folders cannot lock
     environment.pop("HDF5_VOL_CONNECTOR", None)
+    package = str(Path(__file__).parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
     command = [sys.executable, "-P", "-m", "decaseg.storage.hdf5", str(path.resolve())]
     try:
         done = subprocess.run(command, capture_output=True, env=environment, timeout=READING_S, check=False)

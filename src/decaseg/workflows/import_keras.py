@@ -56,7 +56,7 @@ def run(
     source = read_keras(file)
     try:
         found = recognise(source)
-        shape = None if source.config is None else _wiring(source, found)
+        shape = None if source.config is None else check_wiring(source.config, found)
         trained = _trained(source, shape, patch, quarter_turn)
         recipe = _recipe(found, trained)
         plan = plan_of(found, known, trained.crop, trained.quarter_turn, recipe.batch_size or 1)
@@ -91,15 +91,6 @@ def _data_of(root: Path) -> Data:
     dataset = read_dataset(root)
     grid, _ = nifti.read_grid(dataset.training[0].image)
     return Data(dataset.name, dataset.channels, dict(dataset.labels), grid)
-
-
-def _wiring(source: KerasFile, found: Found) -> Int3 | None:
-    """The shape the model takes, if it takes one only; ValueError where it is wired otherwise than our network."""
-    assert source.config is not None
-    try:
-        return check_wiring(source.config, found)
-    except (TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
-        raise ValueError("its model_config does not describe a model as Keras does; copy the file again") from None
 
 
 def _trained(source: KerasFile, shape: Int3 | None, patch: Int3 | None, quarter_turn: bool | None) -> Trained:
@@ -139,7 +130,7 @@ def _splits(data: Path | None, quarter_turn: bool) -> tuple[dict[str, list[str]]
         return {"train": sorted(cases), "val": []}, words
     train, val, test = split_of_2019(cases)
     words = (
-        f"{best}; its {len(test)} test cases, as drawn with the scripts' default seed and shares, are val here and were "
+        f"{best}; its {len(test)} test cases, as the scripts' default seed and shares draw them, are val here and were "
         f"neither trained nor chosen on; the {len(val)} that chose the epoch count as trained"
     )
     return {"train": sorted((*train, *val)), "val": sorted(test)}, words
