@@ -133,6 +133,18 @@ def test_training_goes_on_from_it(made, tmp_path, capsys):
     before, after = open_model(made / "run").plan, open_model(tmp_path / "tuned").plan
     assert after.network == before.network and after.preprocessing == before.preprocessing
     assert after.preprocessing.normalisation[0].kind == "zscore_centre"
+    trained, watched = (json.loads((r / "splits.json").read_text()) for r in (made / "run", tmp_path / "tuned"))
+    seen = len(set(trained["train"]) & set(watched["val"]))
+    assert seen and f"trained on {seen} of the validation cases" in open_model(tmp_path / "tuned").selection()
+
+
+def test_training_from_a_model_of_unknown_cases_says_so(made, tmp_path):
+    crop = ["--patch", "16", "16", "16"]
+    assert call(["import", "keras", f"{made}/model.hdf5", "--out", f"{tmp_path}/run", *crop]) == 0
+    few = ["--set", "steps_per_epoch=1", "keep=last", "schedule=constant", "validation_cases=0", "--epochs", "1"]
+    start = ["--recipe", "original", "--from", f"{tmp_path}/run", "--out", f"{tmp_path}/tuned", "--batch-size", "1"]
+    assert call(["train", f"{made}/data", *start, *few, "--threads", "1"]) == 0
+    assert "is not known" in open_model(tmp_path / "tuned").selection()
 
 
 def test_provenance_says_what_was_taken_for_granted(made):

@@ -92,17 +92,16 @@ def begin_with(state: State, start: Start, plan: Plan, ranks: Ranks) -> tuple[st
     return fresh
 
 
-def seen_before(start: Start, fingerprint: Fingerprint, validation: Sequence[str]) -> int:
+def seen_before(start: Start, fingerprint: Fingerprint, validation: Sequence[str]) -> int | None:
     """How many of the validation cases the other RUN was trained on, told by the content of their image files.
 
-    0 where it has no fingerprint: an imported RUN does not know what its cases held, which its `selection` says.
+    An imported RUN has no fingerprint and knows cases by name at most; None where it does not know them.
     """
+    trained, wanted = set(read_json(start.folder.splits)["train"]), set(validation)
     if not start.folder.fingerprint.is_file():
-        return 0
-    splits, cases = read_json(start.folder.splits), read_json(start.folder.fingerprint)["cases"]
-    trained = set(splits["train"])
+        return len(trained & wanted) if trained else None
+    cases = read_json(start.folder.fingerprint)["cases"]
     images = {case["sha256"][:64] for case in cases if case["case"] in trained}
-    wanted = set(validation)
     return sum(case.sha256[:64] in images for case in fingerprint.cases if case.case in wanted)
 
 
