@@ -138,6 +138,14 @@ def test_training_goes_on_from_it(made, tmp_path, capsys):
     assert seen and f"trained on {seen} of the validation cases" in open_model(tmp_path / "tuned").selection()
 
 
+def test_there_is_no_training_to_resume(made, capsys):
+    """It would begin anew and write over the imported weights."""
+    before = (made / "run" / "weights.safetensors").read_bytes()
+    assert call(["train", f"{made}/data", "--out", f"{made}/run", "--resume"]) == 2
+    assert "was imported, there is no training to go on with" in capsys.readouterr().err
+    assert (made / "run" / "weights.safetensors").read_bytes() == before
+
+
 def test_training_from_a_model_of_unknown_cases_says_so(made, tmp_path):
     crop = ["--patch", "16", "16", "16"]
     assert call(["import", "keras", f"{made}/model.hdf5", "--out", f"{tmp_path}/run", *crop]) == 0

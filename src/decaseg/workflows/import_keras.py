@@ -69,18 +69,10 @@ def run(
     _save(folder.weights, found, known, trained.quarter_turn)
     write_json(folder.splits, splits)
     write_json(folder.recipe, recipe.to_json())
-    made = {
-        "file": file.name,
-        "sha256": sha256_of(file),
-        "keras_version": source.keras_version or None,
-        "wiring_checked": source.config is not None,
-        "quarter_turn": trained.quarter_turn,
-        "trained_axes": known.axes.orientation,
-        "background_output_left_out": found.background,
-    }
+    origin = _origin(file, source, found, known, trained)
     write_json(
         folder.provenance,
-        provenance(seed=None, data_sha256=plan.data_sha256, selection=selection, start=None, imported=made),
+        provenance(seed=None, data_sha256=plan.data_sha256, selection=selection, start=None, imported=origin),
     )
     write_json(folder.plan, plan.to_json())
     _say(folder, data, splits)
@@ -134,6 +126,19 @@ def _splits(data: Path | None, quarter_turn: bool) -> tuple[dict[str, list[str]]
         f"neither trained nor chosen on; the {len(val)} that chose the epoch count as trained"
     )
     return {"train": sorted((*train, *val)), "val": sorted(test)}, words
+
+
+def _origin(file: Path, source: KerasFile, found: Found, known: Data, trained: Trained) -> dict[str, Any]:
+    """For provenance: which file, and what was taken for granted about it."""
+    return {
+        "file": file.name,
+        "sha256": sha256_of(file),
+        "keras_version": source.keras_version or None,
+        "wiring_checked": source.config is not None,
+        "quarter_turn": trained.quarter_turn,
+        "trained_axes": known.axes.orientation,
+        "background_output_left_out": found.background,
+    }
 
 
 def _save(path: Path, found: Found, known: Data, quarter_turn: bool) -> None:
