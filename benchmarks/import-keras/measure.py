@@ -32,8 +32,6 @@ from decaseg.storage import nifti
 from decaseg.storage.decathlon import read_dataset
 from decaseg.workflows.models import open_model
 
-CROP = (144, 144, 144)
-
 
 def as_intel_did(array: np.ndarray, crop: tuple[int, int, int]) -> np.ndarray:
     """(C, X, Y, Z) of a file: the middle, each channel with its own mean and deviation."""
@@ -46,7 +44,7 @@ def lps(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array[:, ::-1, ::-1])
 
 
-def equal(dataset: Path) -> None:
+def equal(dataset: Path, crop: int) -> None:
     import torch
     from tests.importing.intel_in_keras import intel_unet, predicted
 
@@ -60,7 +58,7 @@ def equal(dataset: Path) -> None:
     for filters in (16, 32):
         for upsample in ("transposed", "nearest"):
             for channels in (1, 4):
-                image = as_intel_did(volume.array[:channels], CROP)
+                image = as_intel_did(volume.array[:channels], (crop, crop, crop))
                 model = intel_unet(filters, channels, 1, upsample, seed=channels)
                 with tempfile.TemporaryDirectory() as name:
                     model.save(f"{name}/model.hdf5")
@@ -78,10 +76,10 @@ def dice(one: np.ndarray, two: np.ndarray) -> float:
     return 2 * float((one & two).sum()) / max(1, int(one.sum() + two.sum()))
 
 
-def pipeline(run: Path, dataset: Path) -> None:
+def pipeline(run: Path, dataset: Path, cases: int) -> None:
     predictor = open_model(run, precision="fp32").predictor
     rows = []
-    for files in read_dataset(dataset).training:
+    for files in read_dataset(dataset).training[:cases]:
         volume, label = nifti.read(files.image), nifti.read(files.label)
         truth = label.array[0] > 0
         box = middle(volume.shape, predictor.window)
@@ -99,6 +97,7 @@ def pipeline(run: Path, dataset: Path) -> None:
         score["decaseg"] = dice(ours, truth)
         score["decaseg, inside the crop"] = dice(ours[box], truth[box])
         rows.append(score)
+        print(files.case, {name: round(value, 4) for name, value in score.items()}, file=sys.stderr, flush=True)
     print("| | mean Dice of the whole tumour | largest difference of a case from Intel's way |")
     print("| --- | --- | --- |")
     for name in rows[0]:
@@ -166,10 +165,13 @@ def worker(base: str, first: int, last: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("equal").add_argument("dataset", type=Path)
+    one = verbs.add_parser("equal")
+    one.add_argument("dataset", type=Path)
+    one.add_argument("--crop", type=int, default=144)
     one = verbs.add_parser("pipeline")
     one.add_argument("run", type=Path)
     one.add_argument("dataset", type=Path)
+    one.add_argument("--cases", type=int, default=1000)
     verbs.add_parser("fuzz").add_argument("--files", type=int, default=4000)
     one = verbs.add_parser("worker")
     one.add_argument("base")
