@@ -78,16 +78,17 @@ def dice(one: np.ndarray, two: np.ndarray) -> float:
 
 def pipeline(run: Path, dataset: Path, cases: int) -> None:
     predictor = open_model(run, precision="fp32").predictor
+    crop = predictor.preprocessing.normalisation[0].centre or predictor.window  # fine-tuning may have taken another
     rows = []
     for files in read_dataset(dataset).training[:cases]:
         volume, label = nifti.read(files.image), nifti.read(files.label)
         truth = label.array[0] > 0
-        box = middle(volume.shape, predictor.window)
+        box = middle(volume.shape, crop)
         array = volume.array[:1]
         score = {}
         for name, turn in (("Intel's way", lambda a: a), ("turned by 180 degrees", lambda a: a[:, ::-1, ::-1]),
                            ("turned by numpy.rot90", lambda a: np.rot90(a, axes=(1, 2)))):  # fmt: skip
-            image = lps(turn(as_intel_did(array, predictor.window)))
+            image = lps(turn(as_intel_did(array, crop)))
             logits = turn_back(name, lps(predictor.engine(image[None])[0]))
             whole = np.zeros(volume.shape, bool)
             whole[box] = logits[0] > 0
