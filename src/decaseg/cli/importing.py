@@ -9,13 +9,13 @@ import typer
 
 from decaseg.cli.app import app
 
-models = typer.Typer(name="import", help="Takes over models that other programs trained.", no_args_is_help=True)
+models = typer.Typer(name="import", help="Takes over models that other programs trained.")
 app.add_typer(models)
 
 
 @models.callback()
 def group() -> None:
-    """Takes over models that other programs trained."""
+    """Takes over models that other programs trained."""  # without a callback the only command would be the group
 
 
 @models.command()
