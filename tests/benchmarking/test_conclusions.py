@@ -55,7 +55,7 @@ def test_a_restless_machine_and_a_model_that_does_not_wait_quietly_are_named():
     restless = timed("fp32", 1.0, wobble=[1, 2, 1, 3, 1, 2.5, 1])
     restless.idle_s, restless.idle_cpu_s = 10.0, 5.0
     sentences = said([restless])
-    assert "busy with other things" in sentences[0]
+    assert "busy with other things" in sentences[0] and "Repeat it" in sentences[0]
     assert "fp32 took 50% of a processor while others had their turn" in sentences[1]
 
 
@@ -65,3 +65,8 @@ def test_the_first_model_is_the_measure_of_the_others():
     assert result.case_ratio.median == pytest.approx(2) and result.dice_drop.mean == pytest.approx(0.05)
     assert result.network_share == pytest.approx(0.9 * 7 / sum(WOBBLE))
     assert result.windows_per_s == pytest.approx(1 / result.window_s.median)
+
+
+def test_no_difference_in_dice_is_not_called_one():
+    models = [timed("fp32", 2.0, dice=[0.9, 0.8]), timed("int8", 0.5, stored="int8", dice=[0.90001, 0.79999])]
+    assert "Its Dice is the same to four places (95 % interval of the drop 0.0000 to 0.0000" in said(models)[0]

@@ -22,8 +22,8 @@ def conclusions(results: Sequence[Result], instructions: Sequence[str]) -> list[
         widest = max(restless, key=lambda r: _distance(r) / r.window_s.median)
         said.append(
             f"The machine was busy with other things: the middle half of {widest.timed.name}'s window times is "
-            f"{_distance(widest) / widest.window_s.median:.0%} of their median wide. Trust the ratios, which are taken "
-            "round by round, more than the times."
+            f"{_distance(widest) / widest.window_s.median:.0%} of their median wide. Ratios within one engine, "
+            "round by round, say more than times; torch suffers most from a busy machine. Repeat it on an idle one."
         )
     for result in results:
         timed = result.timed
@@ -66,9 +66,10 @@ def _dice(timed: Timed, rival: Timed) -> str:
     if not (timed.dice and rival.dice):
         return ""
     lost = difference(rival, timed)
-    low, high = lost.ci95
-    way = "lower" if lost.mean > 0 else "higher"
-    return f" Its Dice is {abs(lost.mean):.4f} {way} (95 % interval of the drop {low:.4f} to {high:.4f}, n = {lost.n})."
+    low, high = (round(end, 4) + 0.0 for end in lost.ci95)
+    size = f"{abs(lost.mean):.4f}"
+    way = "the same to four places" if float(size) == 0 else f"{size} {'lower' if lost.mean > 0 else 'higher'}"
+    return f" Its Dice is {way} (95 % interval of the drop {low:.4f} to {high:.4f}, n = {lost.n})."
 
 
 def _restless(result: Result) -> bool:

@@ -73,7 +73,8 @@ def _dice(models: Sequence[Mapping[str, Any]]) -> Any:
         table.add_column(heading, justify="right")
     for place, model in enumerate(models):
         (low, high), drop = model["dice"]["ci95"], model["dice_drop"]
-        lost = f"{drop['mean']:.4f} ({drop['ci95'][0]:.4f} to {drop['ci95'][1]:.4f})" if place else ""
+        mean, *ends = (round(value, 4) + 0.0 for value in (drop["mean"], *drop["ci95"]))  # + 0.0: no minus before 0
+        lost = f"{mean:.4f} ({ends[0]:.4f} to {ends[1]:.4f})" if place else ""
         table.add_row(*_cells(model["name"], f"{model['dice']['mean']:.4f}", f"{low:.4f} to {high:.4f}", lost))
     return table
 

@@ -274,7 +274,7 @@ def _say_load(machine: Mapping[str, Any]) -> None:
     if load is not None and load > BUSY_LOAD * cores:
         print(
             f"warning: other programs are running (load {load} on {cores} cores): times will be too long and uneven, "
-            "ratios less so",
+            "torch's most of all; ratios within one engine suffer less",
             file=sys.stderr,
         )
 
