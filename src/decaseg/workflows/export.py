@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from decaseg.exporting.card_facts import card_facts
 from decaseg.exporting.model_card import model_card
 from decaseg.exporting.onnx_model import write_onnx
 from decaseg.exporting.openvino_ir import write_openvino
@@ -90,6 +91,7 @@ def run(
     more = write(Source(folder, plan, network, precision, dataset, threads), bundle)
     bundle.drop_other_models(model_format)
     document = {**_document(folder, plan, model_format, precision, threads), **more}
+    document |= card_facts(folder, bundle, plan, model_format, dataset)
     if dataset is not None:  # a gate that breaks off has not been passed
         document["parity"] = {"passed": False, "reason": "the parity gate did not run to its end"}
     write_json(bundle.document, document)
@@ -150,9 +152,10 @@ def _compare(
 ) -> Iterator[Compared]:
     for number, files in enumerate(cases, 1):
         image, truth = read_pair(files, labels)
-        first, second = source(image).labels, export(image).labels
-        target = source.target
-        yield Compared(first, second, score_labels(first, truth, target), score_labels(second, truth, target))
+        first, made = source(image).labels, export(image)
+        second, seconds, target = made.labels, made.seconds, source.target
+        yield Compared(first, second, score_labels(first, truth, target), score_labels(second, truth, target),
+                       seconds.prepare + seconds.network + seconds.restore)  # fmt: skip
         advance(number, len(cases))
 
 
