@@ -122,14 +122,16 @@ def test_a_process_without_cases_is_content(tiny, images, tmp_path, monkeypatch,
     assert "process 8 of 8: 0 predicted" in capsys.readouterr().out
 
 
-def test_an_interruption_leaves_whole_files_and_answers_130(tiny, images, tmp_path):
+@pytest.mark.parametrize("threads", ["1", "2"])  # one after the other, side by side
+def test_an_interruption_leaves_whole_files_and_answers_130(tiny, images, tmp_path, threads):
     for number in range(60):
         shutil.copyfile(images / "case_000.nii.gz", images / f"more_{number:03d}.nii.gz")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "decaseg", "predict", str(tiny / "bundle"), str(images), "--out", str(out)]
-    process = subprocess.Popen([*command, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command += ["--threads", threads]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
-    while len(list(out.glob(".finished/*.json"))) < 2:
+    while len(list(out.glob(".finished/[!.]*.json"))) < 2:
         assert time.monotonic() < until and process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

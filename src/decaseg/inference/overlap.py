@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -49,11 +49,12 @@ def overlapped(
                 going.result()
 
 
-def side_by_side(items: Sequence[Item], work: Callable[[Item], object], many: int) -> Iterator[Item]:
+def side_by_side(items: Sequence[Item], work: Callable[[Item], object], many: int) -> Generator[Item, None, None]:
     """`work(item)` for each item in `many` threads; gives each item, in order, when it is done.
 
     For cases so small that one does not fill the processor: each thread reads, computes and writes its own. The first
-    error ends the work and is raised here as it is, after what was begun is complete; so is KeyboardInterrupt.
+    error ends the work and is raised here as it is, after what was begun is complete; so is KeyboardInterrupt. Who stops
+    listening closes it.
     """
     with ThreadPoolExecutor(many, "case") as pool:
         futures = [pool.submit(work, item) for item in items]

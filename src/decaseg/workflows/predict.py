@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -145,10 +145,9 @@ def _predict(
     if streams == 1:
         overlapped(todo, read, compute, write, lambda case: needs[case.name].read_ahead)
         return total
-    with progress("predicting") as advance:
-        for number, case in enumerate(
-            side_by_side(todo, lambda case: write(case, compute(case, read(case))), streams + 1), 1
-        ):
+    beside = side_by_side(todo, lambda case: write(case, compute(case, read(case))), streams + 1)
+    with progress("predicting") as advance, closing(beside):  # closed, whatever interrupts it, it begins no other case
+        for number, case in enumerate(beside, 1):
             say(case)
             advance(number, len(todo))
     return total
