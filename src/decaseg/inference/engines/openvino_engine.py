@@ -51,6 +51,9 @@ class OpenVinoEngine:
             reason = str(error).strip().splitlines()[-1]
             raise ValueError(f"{model}: OpenVINO cannot load it ({reason}); export it again") from None
         self.precision = _precision_of(self._compiled, quantised=asked.startswith("int8"))
+        # OpenVINO's binding looks numpy up when it first hands out an array. Two threads that do so at once wait for
+        # each other for ever (one has the interpreter's lock, one the binding's; OpenVINO 2026.4). So it is done here.
+        _ = openvino.Tensor(np.zeros(1, np.float32)).data
         self._made_from = model, precision, threads
         self._own = threading.local()  # a request serves one thread at a time
 
