@@ -26,7 +26,7 @@ def export(
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder the export writes.")],
     model_format: Annotated[str, typer.Option("--format", help="openvino or onnx.")] = "openvino",
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8; onnx: fp32 or fp16.")] = "fp32",
-    data: Annotated[Path | None, typer.Option(metavar="DATASET", help="Cases for the parity gate.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DATASET", help="Cases for gate and calibration.")] = None,
     threads: ThreadsOption = None,
     evaluation: Annotated[Path | None, typer.Option(metavar="DIR", help="Its scores, for the model card.")] = None,
     licence: Annotated[str | None, typer.Option(help="Of the weights, for the model card.")] = None,
@@ -35,13 +35,16 @@ def export(
         typer.Option("--model-repository", metavar="DIR", help="Folder of OpenVINO Model Server to add to."),
     ] = None,
     served_name: Annotated[str | None, typer.Option(help="The model's name there.")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="int8: mean Dice that may be lost.  [0.002]")] = None,
+    minutes: Annotated[float | None, typer.Option(help="int8: when to give up.  [60]")] = None,
 ) -> int:
     """A bundle that predicts the same without torch, proved on whole cases."""
     from decaseg.workflows import export as workflow
     from decaseg.workflows.publishing import Publishing
 
     publishing = Publishing(evaluation, licence, repository, served_name).check(run, out)
-    return publishing.finish(out, workflow.run(run, out, model_format, precision, data, threads))
+    code = workflow.run(run, out, model_format, precision, data, threads, max_drop, minutes)
+    return publishing.finish(out, code)
 
 
 @app.command()
