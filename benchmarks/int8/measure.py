@@ -157,7 +157,7 @@ def measure(a: argparse.Namespace, predictors: Mapping[str, Predictor], bundles:
     pairs = [read_pair(dataset.case(name), dataset.labels) for name in a.cases]
     seconds: dict[str, list[float]] = {name: [] for name in predictors}
     scores: dict[str, list[float]] = {name: [] for name in predictors}
-    for name, predictor in predictors.items():  # the first window is slower: memory is taken, weights are packed
+    for predictor in predictors.values():  # the first window is slower: memory is taken, weights are packed
         first = np.zeros((1, len(predictor.preprocessing.channels), *predictor.window), np.float32)
         predictor.engine(first)
     for number in range(a.rounds):
@@ -166,13 +166,15 @@ def measure(a: argparse.Namespace, predictors: Mapping[str, Predictor], bundles:
             seconds[name].append((time.perf_counter() - started) / len(pairs))
             scores[name] = [dice(predictor, f.array[0], t.array[0]) for f, (_, t) in zip(found, pairs, strict=True)]
         print(f"round {number + 1}: " + ", ".join(f"{n} {s[-1]:.2f} s" for n, s in seconds.items()), flush=True)
-    print("\n| | seconds a case, median (least to most) | times as slow as int8, median of rounds | mean Dice |")
+    print("\n| | seconds a case, median (least-most) | times as slow as int8, median of rounds | mean Dice |")
     print("| --- | --- | --- | --- |")
     mine, answers = seconds["OpenVINO int8"], []
     for name, took in seconds.items():
         ratio = statistics.median(t / i for t, i in zip(took, mine, strict=True))
         mean = float(np.mean(scores[name]))
-        print(f"| {name} | {statistics.median(took):.2f} ({min(took):.2f} to {max(took):.2f}) | {ratio:.2f} | {mean:.4f} |")
+        print(
+            f"| {name} | {statistics.median(took):.2f} ({min(took):.2f} to {max(took):.2f}) | {ratio:.2f} | {mean:.4f} |"
+        )
         if name in GOALS:
             answers.append(f"{name}: {ratio:.2f}, goal {GOALS[name]:g}: {'met' if ratio >= GOALS[name] else 'MISSED'}")
     drop = float(np.mean(scores["torch fp32"]) - np.mean(scores["OpenVINO int8"]))

@@ -65,8 +65,7 @@ def draw_windows(cases: Iterable[CalibrationCase], expected: int, window: Int3, 
     for number, case in enumerate(cases):
         total = windows_wanted(case.image.shape[0], window)
         quota = total * (number + 1) // expected - total * number // expected  # 24 over 5 cases: 4, 5, 5, 5, 5
-        counts: list[int] = []
-        _visit(case, case.image[:0], window, step, lambda _, cut, counts=counts: counts.append(int(cut[0, -1].sum())))
+        counts = _counts(case, window, step)
         chosen = _draw(counts, quota, np.random.default_rng([seed, 3, number]))
         kept += _windows(case, window, step, {index: counts[index] for index in chosen})
         names += [case.case] if chosen else []
@@ -74,6 +73,13 @@ def draw_windows(cases: Iterable[CalibrationCase], expected: int, window: Int3, 
         raise ValueError("--precision int8: the training cases hold nothing to calibrate on; check the data set")
     kept.sort(key=lambda one: -one[0])
     return Calibration(tuple(w for _, w in kept), tuple(names), sum(held > 0 for held, _ in kept))
+
+
+def _counts(case: CalibrationCase, window: Int3, step: float) -> list[int]:
+    """The foreground voxels of each window."""
+    counts: list[int] = []
+    _visit(case, case.image[:0], window, step, lambda _, cut: counts.append(int(cut[0, -1].sum())))
+    return counts
 
 
 def _windows(

@@ -103,7 +103,9 @@ def quantise(source: Path, out: Path, calibration: Calibration, tools: Tools, li
     float brings the probabilities on a few windows nearest to the float network's fall back: 1, 2, 4 … groups.
     `out` is written when the limit is met, else left absent. Memory: the windows, and a few times the network's own.
     """
-    openvino, started = _openvino(), time.monotonic()
+    import openvino
+
+    started = time.monotonic()
     original = openvino.Core().read_model(str(source))
     model = _calibrated(original, calibration, tools)
     total, work = len(layers_of(original)), source.with_name("candidate.xml")
@@ -143,15 +145,16 @@ def quantise(source: Path, out: Path, calibration: Calibration, tools: Tools, li
             return ended(f"with any layer in INT8 mean Dice drops by more than {limits.max_drop:g}")
 
 
-def _openvino() -> Any:
+def import_nncf() -> Any:
+    """The module, which takes seconds; ValueError where it or OpenVINO is not installed."""
     try:
-        import nncf  # noqa: F401 - asked for before the cases are read
-        import openvino
+        import nncf
+        import openvino  # noqa: F401 - what nncf quantises here
     except ImportError as error:
         raise ValueError(
-            f"--precision int8: {error.name} is not installed; pip install 'decaseg[openvino]', which brings both"
+            f"--precision int8: {error.name} is not installed; pip install 'decaseg[openvino]', which brings it"
         ) from None
-    return openvino
+    return nncf
 
 
 def _calibrated(original: Any, calibration: Calibration, tools: Tools) -> Any:
@@ -159,9 +162,7 @@ def _calibrated(original: Any, calibration: Calibration, tools: Tools) -> Any:
 
     NNCF's own progress bars go nowhere: it writes them to standard output.
     """
-    import nncf
-
-    count = len(calibration.windows)
+    nncf, count = import_nncf(), len(calibration.windows)
     nncf.set_log_level(logging.ERROR)
     with tools.stage("calibrating") as advance, contextlib.redirect_stdout(io.StringIO()):
         seen = 0
@@ -191,7 +192,9 @@ def _ranked(
     deadline: float,
 ) -> list[Group]:
     """All groups, first the one whose return to float helps most."""
-    openvino, work = _openvino(), source.with_name("trial.xml")
+    import openvino
+
+    work = source.with_name("trial.xml")
     truth = _shares(tools.open_float(source), windows, tools.target)
     groups = groups_of(model)
     errors = []

@@ -15,7 +15,7 @@ from torch import nn
 
 from decaseg.data.preprocess import preprocess_label
 from decaseg.exporting.calibration import FOREGROUND_SHARE, Calibration, CalibrationCase, draw_windows, windows_wanted
-from decaseg.exporting.int8 import Limits, Round, Tools, quantise
+from decaseg.exporting.int8 import Limits, Round, Tools, import_nncf, quantise
 from decaseg.exporting.openvino_ir import write_openvino
 from decaseg.inference.empty import present_voxels
 from decaseg.inference.engines import Engine
@@ -42,16 +42,19 @@ class NoInt8Model(Exception):
     """The search ended without a model that is good enough; the text says why."""
 
 
+def check_int8(folder: RunDir, dataset: Dataset | None) -> None:
+    """ValueError where NNCF is missing, or the cases that the RUN was trained on."""
+    if dataset is None:
+        raise ValueError("--precision int8: is calibrated on the cases it was trained on; give --data DATASET")
+    _cases(folder, dataset)
+    import_nncf()
+
+
 def write_int8(
-    folder: RunDir, plan: Plan, network: nn.Module, dataset: Dataset | None, bundle: BundleDir, limits: Limits,
+    folder: RunDir, plan: Plan, network: nn.Module, dataset: Dataset, bundle: BundleDir, limits: Limits,
     threads: int | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Puts the INT8 model into the bundle; returns what bundle.json is to say of it. NoInt8Model where there is none.
-
-    ValueError where `dataset` is absent or holds none of the cases the RUN trained on.
-    """
-    if dataset is None:
-        raise ValueError("--precision int8: needs the cases it was trained on; give --data DATASET")
+    """Puts the INT8 model into the bundle; returns what bundle.json is to say. NoInt8Model where there is none."""
     training, judging, judged_on = _cases(folder, dataset)
     predictor = open_model(folder.root, "torch", device="cpu", precision="fp32", threads=threads).predictor
     with tempfile.TemporaryDirectory(prefix="decaseg-int8-") as scratch:
@@ -155,4 +158,4 @@ def _say(one: Round) -> None:
     print(one, file=sys.stderr, flush=True)
 
 
-__all__: Sequence[str] = ("NoInt8Model", "write_int8")
+__all__: Sequence[str] = ("NoInt8Model", "check_int8", "write_int8")
