@@ -12,6 +12,17 @@ from typing import Any
 
 LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "MatMul")
 QUANTIZER = "FakeQuantize"
+# What int8 passes through unchanged.
+HANDED_ON = (
+    "MaxPool",
+    "Concat",
+    "Reshape",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "StridedSlice",
+    "Split",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,10 @@ def groups_of(model: Any) -> tuple[Group, ...]:
 
 
 def revert(model: Any, original: Any, group: Group) -> None:
-    """Makes the group's layers compute in floating point again, with the weights and biases of `original`."""
+    """Makes the group's layers compute in floating point again, with the weights of `original`.
+
+    Biases are as they were, since they are not corrected (see `int8`).
+    """
     ops = {op.get_friendly_name(): op for op in model.get_ops()}
     floats = {op.get_friendly_name(): op for op in original.get_ops()}
     for name in group.quantizers:
@@ -71,9 +85,6 @@ def revert(model: Any, original: Any, group: Group) -> None:
             consumer.replace_source_output(source)
     for name in group.layers:
         ops[name].input(1).replace_source_output(_copied(floats[name].input_value(1).get_node()))
-        bias, before = _bias_of(ops[name]), _bias_of(floats[name])
-        if bias is not None and before is not None:  # bias correction made up for an error that is no more
-            bias.replace_source_output(_copied(before.get_source_output().get_node()))
     model.validate_nodes_and_infer_types()
 
 
@@ -92,11 +103,8 @@ def _reached(quantizer: Any) -> Iterator[str]:
                 continue
             seen.add(name)
             yield name
-            if op.get_type_name() not in LAYERS and op.get_type_name() in HANDED_ON:
+            if op.get_type_name() in HANDED_ON:
                 waiting.append(op)
-
-
-HANDED_ON = ("MaxPool", "Concat", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "StridedSlice", "Split")
 
 
 def _is_activation(quantizer: Any) -> bool:
@@ -111,16 +119,6 @@ def _int8_constant(node: Any) -> Any:
         node = node.input_value(0).get_node()
     is_int8 = node.get_type_name() == "Constant" and node.get_element_type().get_type_name() in ("i8", "u8")
     return node if is_int8 else None
-
-
-def _bias_of(layer: Any) -> Any:
-    """The input of the sum after a layer that holds its constant bias; None where it has none."""
-    consumers = list(layer.output(0).get_target_inputs())
-    if len(consumers) == 1 and (add := consumers[0].get_node()).get_type_name() == "Add":
-        for entry in add.inputs():
-            if entry.get_source_output().get_node().get_type_name() in ("Constant", "Convert"):
-                return entry
-    return None
 
 
 def _copied(node: Any) -> Any:

@@ -1,7 +1,7 @@
 """Post-training quantisation to INT8 that is judged by the Dice of whole volumes, and falls back layer by layer.
 
-NNCF quantises (Jacob et al. 2018: scales from the values seen on calibration windows) and corrects biases; the search
-for what must stay in floating point is ours (docs/decisions/0009). Needs no torch.
+NNCF quantises (Jacob et al. 2018: scales from the values seen on calibration windows); the search for what must stay in
+floating point is ours (docs/decisions/0009). Needs no torch.
 """
 
 from __future__ import annotations
@@ -158,14 +158,8 @@ def import_nncf() -> Any:
 
 
 def _calibrated(original: Any, calibration: Calibration, tools: Tools) -> Any:
-    """The model with everything quantised that NNCF would. Symmetric but where values lie on one side only.
-
-    NNCF's own progress bars go nowhere: it writes them to standard output.
-    """
-    nncf, count = import_nncf(), len(calibration.windows)
-    nncf.set_log_level(logging.ERROR)
-    with tools.stage("calibrating") as advance, contextlib.redirect_stdout(io.StringIO()):
-        seen = 0
+    count, seen = len(calibration.windows), 0
+    with tools.stage("calibrating") as advance:
 
         def shown(window: NDArray[np.float32]) -> NDArray[np.float32]:
             nonlocal seen
@@ -173,13 +167,27 @@ def _calibrated(original: Any, calibration: Calibration, tools: Tools) -> Any:
             advance(min(seen, count), count)
             return window
 
+        return quantised(original, calibration.windows, shown)
+
+
+def quantised(
+    original: Any, windows: Sequence[NDArray[np.float32]], shown: Callable[[NDArray], NDArray] = lambda window: window
+) -> Any:
+    """A copy of an OpenVINO model with everything quantised that NNCF would; `shown` is called with each window.
+
+    Weights and values are quantised symmetrically, values that lie on one side of 0 from there on (NNCF's `mixed`).
+    Biases are left as they are: NNCF's fast correction made labels differ more, not less (benchmarks/int8).
+    """
+    nncf = import_nncf()
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):  # where NNCF writes its own progress bars
         return nncf.quantize(
             original,
-            nncf.Dataset(list(calibration.windows), shown),
+            nncf.Dataset(list(windows), shown),
             preset=nncf.QuantizationPreset.MIXED,
-            subset_size=count,
-            fast_bias_correction=True,
+            subset_size=len(windows),
             target_device=nncf.TargetDevice.CPU,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
         )
 
 

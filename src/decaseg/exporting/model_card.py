@@ -45,6 +45,8 @@ def model_card(document: Mapping[str, Any]) -> str:
         ]
     else:
         lines.append("**Unknown**: it was exported without `--data`.")
+    if quantised := document.get("quantisation"):
+        lines += ["", _quantised(quantised)]
     lines += ["", f"About these scores: {document.get('selection') or 'nothing is recorded'}.", ""]
     lines += [
         "## Limits",
@@ -53,6 +55,21 @@ def model_card(document: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _quantised(done: Mapping[str, Any]) -> str:
+    calibration, rounds = done["calibration"], len(done["rounds"])
+    said = (
+        f"Quantisation: {done['int8_layers']} of {done['layers']} layers in INT8, calibrated on "
+        f"{calibration['windows']} windows of {len(calibration['cases_sha256'])} training cases "
+        f"({calibration['with_foreground']} windows hold foreground)."
+    )
+    if rounds > 1:
+        said += (
+            f" It was round {rounds} of the search for layers that must stay in floating point, judged by "
+            f"{len(done['judged_sha256'])} {done['judged_on']}; the drop measured on those is optimistic."
+        )
+    return said
 
 
 def _labels(plan: Mapping[str, Any]) -> str:
