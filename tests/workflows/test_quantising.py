@@ -53,14 +53,13 @@ def test_the_model_holds_int8_weights_and_quantisers(learnt):
     assert weights < 0.5 * (learnt / "run" / "weights.safetensors").stat().st_size
 
 
-def test_its_layers_run_in_int8(learnt):
-    compiled = openvino.Core().compile_model(str(learnt / "bundle" / "model.xml"), "CPU",
-                                             {"INFERENCE_PRECISION_HINT": "f32"})  # fmt: skip
-    ran = [op.get_rt_info()["runtimePrecision"].astype(str) for op in compiled.get_runtime_model().get_ops()
-           if op.get_rt_info()["layerType"].astype(str) in ("Convolution", "Deconvolution", "ConvolutionBackpropData")]  # fmt: skip
+def test_its_convolutions_run_in_int8(learnt):
     if not {"avx512_vnni", "avx_vnni", "amx_int8"} & _flags():
         pytest.skip("this processor has no INT8 instructions")
-    assert sum(precision in ("i8", "u8") for precision in ran) >= document(learnt)["quantisation"]["int8_layers"]
+    compiled = openvino.Core().compile_model(str(learnt / "bundle" / "model.xml"), "CPU")
+    facts = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
+    ran = [f["primitiveType"].astype(str) for f in facts if f["layerType"].astype(str) == "Convolution"]
+    assert ran and all(kind.endswith("I8") for kind in ran)
 
 
 def _flags():
@@ -96,12 +95,13 @@ def test_the_bundle_predicts(learnt, tmp_path, capfd):
 
 
 def test_what_breaks_in_int8_falls_back_to_float(learnt, capfd):
-    """One channel 10,000 times as loud, which the norm after it undoes in float: one INT8 scale cannot hold both."""
+    """One channel 10,000 times as loud, which the next layer undoes in float; one INT8 scale cannot hold all."""
     shutil.copytree(learnt / "run", learnt / "loud")
     path = RunDir(learnt / "loud").weights
     weights = load_file(path)
-    for name in ("encoder.0.layers.0.weight", "encoder.0.layers.0.bias"):
+    for name in ("encoder.0.layers.1.weight", "encoder.0.layers.1.bias"):
         weights[name][0] *= 1e4
+    weights["encoder.0.layers.3.weight"][:, 0] /= 1e4
     save_file(weights, path)
     assert export(learnt, "loud", "recovered", "--max-drop", "0.05") == 0
     rounds = document(learnt, "recovered")["quantisation"]["rounds"]
