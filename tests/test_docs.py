@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from decaseg.losses import LOSSES
-from decaseg.nets.spec import DOWNSAMPLING, NONLINEARITIES, NORMS
+from decaseg.nets.spec import DOWNSAMPLING, NONLINEARITIES, NORMS, UPSAMPLING
 from decaseg.recipes import Recipe
 from decaseg.training.optimise import OPTIMISERS, SCHEDULES
 
@@ -42,7 +42,9 @@ def test_every_setting_is_in_the_guide_with_its_default():
 
 
 @pytest.mark.parametrize(
-    "choices", [LOSSES, OPTIMISERS, SCHEDULES, NORMS, DOWNSAMPLING, NONLINEARITIES], ids=lambda c: next(iter(c))
+    "choices",
+    [LOSSES, OPTIMISERS, SCHEDULES, NORMS, DOWNSAMPLING, UPSAMPLING, NONLINEARITIES],
+    ids=lambda c: next(iter(c)),
 )
 def test_every_choice_is_in_the_guide(choices):
     words = set(re.findall(r"\w+", (HOW_TO / "train.md").read_text()))

@@ -5,7 +5,8 @@
 PEERS is the environment that benchmarks/peers sets up (nnunetv2, batchgeneratorsv2, the same torch). Both get the same
 4-channel samples with four labels, as large as nnU-Net cuts them for a 128^3 patch (its rotation margin), nnU-Net's
 probabilities and ranges, and two cores: batchgeneratorsv2 as two processes of one thread, as nnU-Net's workers are, or
-as one process of two threads; decaseg as one process of two threads. The variants take turns, each in processes of its
+as one process of two threads; decaseg as one process of two threads that is handed two samples at a time, the batch
+of nnU-Net's plan for such a patch. The variants take turns, each in processes of its
 own that stay alive and are warm. Handing a sample in (a copy, since both change it in place) is not timed.
 
 `--each` times one change after the other, each drawn for every sample, instead of the whole pipeline.
@@ -144,9 +145,10 @@ def work(library: str, threads: int, orders: Connection, processor_time: bool) -
                 decaseg_pipeline(change) if library == "decaseg" else nnunet_pipeline(change, "nearest" in library)
             )
         spent = 0.0
-        image, label = (t.clone() for t in cut[shape])
-        for number in range(first, first + count):
-            image.copy_(cut[shape][0])
+        batch = threads if library == "decaseg" else 1
+        image, label = (torch.cat([t] * batch) for t in cut[shape])
+        for number in range(first, first + count, batch):
+            image.copy_(cut[shape][0].expand_as(image))
             started = clock()
             pipelines[change](number, image, label)
             spent += clock() - started

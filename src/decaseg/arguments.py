@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 # Libraries that not everyone installs, and the extra that brings each to where it is needed.
-EXTRAS = {"torch": "train", "safetensors": "train", "scipy": "score", "openvino": "runtime", "nncf": "openvino"}
+EXTRAS = {
+    "torch": "train",
+    "safetensors": "train",
+    "scipy": "score",
+    "openvino": "runtime",
+    "nncf": "openvino",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "h5py": "keras",
+    "matplotlib": "report",
+    "jinja2": "report",
+    "nilearn": "demo",
+}
 # Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
-SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance"}
+SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance", "--image"}
 
 
 def spread(argv: list[str]) -> list[str]:

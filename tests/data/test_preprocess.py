@@ -1,3 +1,5 @@
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -159,3 +161,18 @@ def test_channels_are_selected_by_place_and_other_numbers_refused():
 
 def test_preprocessing_survives_json():
     assert Preprocessing.from_json(how((1.0, 2.0, 3.0), 2).to_json()) == how((1.0, 2.0, 3.0), 2)
+
+
+def test_zscore_centre_takes_its_moments_from_the_middle():
+    channel = np.zeros((30, 20, 9), np.float32)
+    channel[10:20] = np.random.default_rng(0).normal(50, 7, (10, 20, 9))
+    how = Normalisation("zscore_centre", centre=(10, 20, 8))
+    found = how(channel, channel != 0)
+    middle = channel[10:20, :, :8].astype(np.float64)  # nothing is left in front where less than 5 voxels would be
+    np.testing.assert_allclose(found, (channel - middle.mean()) / middle.std(), rtol=1e-5, atol=1e-6)
+    assert Normalisation.from_json(json.loads(json.dumps(how.to_json()))) == how
+
+
+def test_plans_from_before_it_are_read_and_others_look_as_they_did():
+    assert Normalisation.from_json({"kind": "zscore", "mean": 0, "std": 1, "low": 0, "high": 0}).centre is None
+    assert "centre" not in Normalisation("zscore").to_json()

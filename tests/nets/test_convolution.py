@@ -30,6 +30,18 @@ def test_thin_maps_are_trained_in_float32_where_bf16_is_asked_for(shape):
     assert torch.equal(*gradients)
 
 
+@pytest.mark.parametrize("shape", [(2, 2, 2), (2, 6, 5), (6, 1, 4), (5, 4, 2)])
+def test_gradients_of_thin_maps_that_come_in_bf16_are_taken_in_float32(shape):
+    torch.manual_seed(0)
+    layer = Conv3d(8, 8, 3, padding=1).to(memory_format=LAST)
+    image = torch.randn(3, 8, *shape).bfloat16().to(memory_format=LAST)
+    way = torch.randn(3, 8, *shape).bfloat16().to(memory_format=LAST)
+    by_image, *by_parameters = gradients(layer, image, way)
+    exact, *parameters = gradients(layer, image.float(), way.float())
+    assert torch.equal(by_image, exact.bfloat16())
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(by_parameters, parameters, strict=True))
+
+
 def test_other_maps_are_trained_in_bf16():
     with torch.autocast("cpu", torch.bfloat16):
         assert Conv3d(8, 8, 3, padding=1)(torch.randn(1, 8, 3, 3, 3)).dtype == torch.bfloat16

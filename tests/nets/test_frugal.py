@@ -21,6 +21,7 @@ SPEC = NetworkSpec(
 CHANGES = {
     "plain": {},
     "maxpool": {"downsample": "maxpool", "nonlinearity": "relu"},
+    "nearest": {"upsample": "nearest", "downsample": "maxpool"},
     "residual": {"residual": True, "blocks": (1, 2)},
     "residual maxpool": {"residual": True, "downsample": "maxpool", "convs": 1, "blocks": (2, 1)},
     "one convolution": {"convs": 1},
@@ -49,8 +50,8 @@ def one_step(network, image, truth, loss_of, autocast):
     return loss.detach(), {n: p.grad for n, p in network.named_parameters()}, dict(network.named_buffers())
 
 
-def plain_and_saved(spec, saving, loss_of=overlap, dtype=torch.float64, autocast=False, samples=3):
-    torch.manual_seed(1)
+def plain_and_saved(spec, saving, loss_of=overlap, dtype=torch.float64, autocast=False, samples=3, seed=1):
+    torch.manual_seed(seed)
     plain = build(spec).train().to(dtype).to(memory_format=torch.channels_last_3d)
     with torch.no_grad():
         for parameter in plain.parameters():  # as in the middle of a training: nothing is 0 or 1
@@ -110,10 +111,15 @@ def test_maps_kept_in_bf16_are_no_noisier_than_training_in_bf16(change):
 @pytest.mark.parametrize(("norm", "saving"), [("batch", "maps"), ("batch", "half"), ("instance", "samples")])
 def test_under_autocast_it_is_as_near_to_full_precision_as_the_plain_pass(norm, saving):
     spec = replace(SPEC, norm=norm, deep_supervision=1)
-    exact, _ = plain_and_saved(spec, saving, dtype=torch.float32)
-    plain, saved = plain_and_saved(spec, saving, dtype=torch.float32, autocast=True)
-    assert noise(exact, saved) < 1.2 * noise(exact, plain)
-    assert abs(saved[0] - exact[0]) < 5e-3
+    noises, losses = [], []
+    for seed in range(5):  # over several draws: of a single one, the noise differs by a quarter with the kernels chosen
+        exact, _ = plain_and_saved(spec, saving, dtype=torch.float32, seed=seed)
+        plain, saved = plain_and_saved(spec, saving, dtype=torch.float32, autocast=True, seed=seed)
+        noises.append([noise(exact, saved), noise(exact, plain)])
+        losses.append(abs(saved[0] - exact[0]))
+    with_saving, without = torch.tensor(noises).mean(0)
+    assert with_saving < 1.1 * without
+    assert max(losses) < 5e-3
 
 
 def test_frozen_weights_get_no_gradient_and_the_others_the_same():

@@ -15,7 +15,7 @@ SPEC = NetworkSpec(2, 3, (4, 8, 16), ((1, 1, 1), (2, 2, 2), (1, 2, 2)), ((3, 3, 
     [{}, {"norm": "batch"}, {"norm": "none"}, {"norm": "group"}, {"downsample": "maxpool"}, {"residual": True},
      {"residual": True, "blocks": (1, 2), "norm": "none"}, {"residual": True, "norm": "batch", "dropout": 0.2},
      {"dropout": 0.3}, {"convs": 1}, {"convs": 3, "residual": True, "downsample": "maxpool"}, {"decoder_convs": 1},
-     {"nonlinearity": "relu"}],
+     {"nonlinearity": "relu"}, {"upsample": "nearest"}, {"upsample": "nearest", "residual": True}],
 )  # fmt: skip
 def test_logits_have_the_inputs_shape_and_gradients_reach_every_weight(change):
     network = build(replace(SPEC, **change)).train()

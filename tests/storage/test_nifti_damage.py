@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -161,6 +162,47 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     assert "after its last voxel" in str(refused(tmp_path / "a.nii.gz", bomb + deflater.flush()))
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
+
+
+def test_verifying_judges_as_reading_does(tmp_path: Path, good) -> None:
+    path, rng = tmp_path / "a.nii.gz", np.random.default_rng(6)
+    plain = gzip.decompress(good[0])
+    refusals = 0
+    for number in range(300):
+        damaged = bytearray(good[0] if number % 2 else plain)
+        for place in rng.integers(0, len(damaged) if number % 2 else 352, rng.integers(0, 4)):
+            damaged[place] = int(rng.integers(0, 256))
+        path.write_bytes(damaged[: rng.integers(1, len(damaged))] if number % 5 == 0 else damaged)
+        said = []
+        for judge in (nifti.read, nifti.verify):
+            try:
+                judge(path)
+                said.append("")
+            except NiftiError as error:
+                said.append(str(error))
+        assert said[0] == said[1]
+        refusals += said[0] != ""
+    assert 100 < refusals < 300
+
+
+def test_verifying_takes_no_memory(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii", voxels(0, "i2", (160, 160, 160)))
+    tracemalloc.start()
+    nifti.verify(path)
+    assert tracemalloc.get_traced_memory()[1] < 6e6
+    tracemalloc.stop()
+
+
+def test_many_tiny_members_are_refused_before_they_cost_time(tmp_path: Path, good) -> None:
+    plain, path = gzip.decompress(good[0]), tmp_path / "a.nii.gz"
+    started = time.monotonic()
+    assert "pieces of gzip" in str(refused(path, gzip.compress(b"") * 500_000 + good[0]))
+    tiny = b"".join(gzip.compress(plain[n : n + 1], 1) for n in range(6000)) + gzip.compress(plain[6000:])
+    assert "pieces of gzip" in str(refused(path, tiny))
+    assert time.monotonic() - started < 5
+    bgzip = b"".join(gzip.compress(plain[n : n + 65280]) for n in range(0, len(plain), 65280)) + gzip.compress(b"")
+    path.write_bytes(bgzip)
+    assert np.array_equal(nifti.read(path).array, good[1])
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from decaseg.cli import call
 from decaseg.storage import nifti
 from decaseg.workflows.models import open_model
-from tests.workflows.test_without_torch import without_torch
+from tests.workflows.test_without_torch import without
 
 EVERYTHING = {"largest": False, "fill_holes": False, "min_ml": 1e6}  # nothing is that large: all of it goes
 
@@ -102,7 +102,7 @@ def test_a_bundle_carries_it_and_needs_no_torch_for_it(run, tiny, tmp_path):
     assert document["parity"]["passed"] and document["parity"]["mean_dice_source"] < 0.6  # one of two is gone
     assert "anterior: min_ml" in (bundle / "MODEL_CARD.md").read_text()
     image = tiny / "data" / "imagesTr" / "case_000.nii.gz"
-    done = without_torch("predict", bundle, image, "--out", tmp_path / "p")
+    done = without("scipy", "predict", bundle, image, "--out", tmp_path / "p")
     assert done.returncode == 0, done.stderr
     found = nifti.read(tmp_path / "p" / "case_000.nii.gz").array
     assert set(np.unique(found)) == {0, 2}

@@ -16,6 +16,7 @@ from decaseg.cli.app import app
 from decaseg.cli import learning  # noqa: F401
 from decaseg.cli import judging  # noqa: F401
 from decaseg.cli import deploying  # noqa: F401
+from decaseg.cli import importing  # noqa: F401
 
 INTERRUPTED = 130
 

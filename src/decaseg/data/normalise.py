@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from decaseg.geometry import Int3, int3
 
 TINY = 1e-8
 
@@ -18,6 +20,7 @@ class Normalisation:
 
     `zscore`: minus the mean, divided by the standard deviation of all voxels of the case.
     `zscore_nonzero`: the same over the voxels that are not 0; the others stay 0 (skull-stripped MR).
+    `zscore_centre`: as `zscore`, with the moments of a box of `centre` voxels in the middle of the volume.
     `ct`: clipped to [low, high], then the data set's own mean and std (Isensee et al. 2021, nnU-Net, CT scheme).
     """
 
@@ -26,6 +29,7 @@ class Normalisation:
     std: float = 1.0
     low: float = 0.0
     high: float = 0.0
+    centre: Int3 | None = None
 
     def __call__(self, channel: NDArray, nonzero: NDArray[np.bool_]) -> NDArray[np.float32]:
         """The (X, Y, Z) channel as float32; `nonzero` marks the voxels where any channel is not 0."""
@@ -48,16 +52,35 @@ class Normalisation:
             out[nonzero] = inside
             return
         else:
-            mean, std = _moments(out)
+            mean, std = _moments(out if self.centre is None else out[middle(out.shape, self.centre)])
         out -= np.float32(mean)
         out /= np.float32(max(std, TINY))
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        document = asdict(self)
+        if self.centre is None:
+            del document["centre"]
+        return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Normalisation:
-        return cls(**document)
+        values = dict(document)
+        if values.get("centre") is not None:
+            values["centre"] = int3(values["centre"])
+        return cls(**values)
+
+
+def middle(shape: Sequence[int], size: Int3) -> tuple[slice, ...]:
+    """What cuts the middle `size` voxels out of a volume, all of an axis that has no more.
+
+    Where fewer than 5 voxels would go in front, none do: so Intel's data loader (IntelAI/unet, 3D) took its crops, and
+    with them the moments that its models expect.
+
+    >>> middle((240, 240, 155), (144, 144, 152))
+    (slice(48, 192, None), slice(48, 192, None), slice(0, 152, None))
+    """
+    starts = [(n - wanted) // 2 for n, wanted in zip(shape, size, strict=True)]
+    return tuple(slice(s, s + w) if s >= 5 else slice(0, w) for s, w in zip(starts, size, strict=True))
 
 
 def _moments(values: NDArray[np.float32]) -> tuple[float, float]:

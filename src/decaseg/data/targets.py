@@ -26,8 +26,9 @@ class Target:
     """The structures, in the order of the network's outputs, and how a label map is painted from them.
 
     `kind` is `all` (one softmax over background and structures), `whole` or `brats` (a sigmoid per structure; they
-    may overlap). `paint` holds, per structure, the label value written where it is found; overlapping structures
-    are painted in order, the last on top (BraTS: whole tumour, then core, then enhancing).
+    may overlap), or `apart`, of imported models only: labels, each with its own sigmoid. `paint` holds, per structure,
+    the label value written where it is found; overlapping structures are painted in order, the last on top (BraTS:
+    whole tumour, then core, then enhancing).
     """
 
     kind: str

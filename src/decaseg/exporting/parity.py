@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from decaseg.exporting.structures import structure_facts
 from decaseg.metrics.case import CaseScores
 from decaseg.volume import Volume
 
@@ -39,7 +40,8 @@ class Parity:
 
     `max_dice_drop` is the largest fall of one case's mean Dice; `disagreement` the share of foreground voxels (of
     either label map) whose labels differ, over all cases together. `source` and `export` are engine and precision as
-    they really ran; `tolerance` is what was allowed.
+    they really ran; `tolerance` is what was allowed. `structures` are the export's scores (see `structure_facts`),
+    `seconds_a_case` the median from image in memory to label map, None where nobody took the time.
     """
 
     passed: bool
@@ -52,6 +54,8 @@ class Parity:
     source: str
     export: str
     tolerance: Tolerance
+    structures: Mapping[str, Any] = field(default_factory=dict)
+    seconds_a_case: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,6 +69,7 @@ class Compared:
     export: Volume
     source_scores: CaseScores
     export_scores: CaseScores
+    export_s: float | None = None
 
 
 def judge_parity(
@@ -72,7 +77,11 @@ def judge_parity(
 ) -> Parity:
     """Applies the gate to all cases together. ValueError where there is none."""
     before, after, differing, foreground = [], [], 0, 0
+    scores, seconds = [], []
     for case in cases:
+        scores.append(case.export_scores)
+        if case.export_s is not None:
+            seconds.append(case.export_s)
         before.append(case.source_scores.mean_dice)
         after.append(case.export_scores.mean_dice)
         first, second = case.source.array, case.export.array
@@ -98,4 +107,6 @@ def judge_parity(
         source=source,
         export=export,
         tolerance=tolerance,
+        structures=structure_facts(scores),
+        seconds_a_case=float(np.median(seconds)) if seconds else None,
     )

@@ -25,6 +25,7 @@ WINDOW_COPIES = 3  # of a window's image and logits: cut out, given, handed back
 # Maps of the finest level that one window needs at a time: the skip, a convolution's two; in fp32 also Winograd's slabs
 # where it is taken (nets/winograd.py); and gaps between blocks, which glibc keeps for the next window.
 FINEST_MAPS, WINOGRAD_MAPS = 6.0, 6.0
+NEAREST_MAPS = 2.0  # copied voxels keep all channels of the coarser level: twice as many, and once more beside the skip
 AHEAD_GIB = 0.5  # an image whose preparing takes more is not read ahead
 
 
@@ -92,6 +93,7 @@ def prediction_need(image: ImageFacts, how: Preprocessing, networks: Networks, w
     held += voxels * (1 + 4 * classes * wanted.probabilities + 4 * wanted.uncertainty)
     patch, size = float(np.prod(networks.window)), 2 if networks.precision == "bf16" else 4
     maps = FINEST_MAPS + WINOGRAD_MAPS * (networks.engine == "torch" and size == 4 and networks.spec.filters[0] >= 32)
+    maps += NEAREST_MAPS * (networks.spec.upsample == "nearest")
     at_work = patch * (maps * networks.spec.filters[0] * size + 4 * WINDOW_COPIES * (channels + classes))
     pieces = 4.0 * min(PIECE_VOXELS, voxels) * (classes + 3) if inner != shape else 4 * thick
     back = pieces + (8 * thick * classes if several else 0)

@@ -37,7 +37,7 @@ class Conv3d(nn.Conv3d):
             if _one_small_sample(self, input):
                 result: Tensor = _OneSample.apply(input, self.weight, self.bias, self)
                 return result
-        elif torch.is_grad_enabled() and min(input.shape[2:]) < LEAST_BF16_LENGTH:
+        elif torch.is_grad_enabled() and _too_short_for_bf16(input):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(input.float())
         return super().forward(input)
@@ -48,6 +48,9 @@ def gradients(layer: nn.Conv3d, x: Tensor, gradient: Tensor, by_input: bool = Tr
 
     Runs in the precision of `gradient`, without the forward pass. None for what does not train.
     """
+    if gradient.dtype == torch.bfloat16 and _too_short_for_bf16(x):
+        by_x, by_weight, by_bias = gradients(layer, x, gradient.float(), by_input)
+        return None if by_x is None else by_x.bfloat16(), by_weight, by_bias
     kind = gradient.dtype
     x, weight = x.detach().to(kind), layer.weight.detach().to(kind)
     wanted = by_input, layer.weight.requires_grad, layer.bias is not None and layer.bias.requires_grad
@@ -82,6 +85,10 @@ class _OneSample(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *coming: Tensor) -> tuple[Tensor | None, ...]:
         return *gradients(ctx.layer, ctx.saved_tensors[0], coming[0], ctx.needs_input_grad[0]), None
+
+
+def _too_short_for_bf16(x: Tensor) -> bool:
+    return x.device.type == "cpu" and min(x.shape[2:]) < LEAST_BF16_LENGTH
 
 
 def _one_small_sample(layer: nn.Conv3d, x: Tensor) -> bool:

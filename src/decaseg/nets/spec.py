@@ -10,6 +10,7 @@ from decaseg.geometry import Int3, int3
 
 NORMS = ("instance", "batch", "group", "none")
 DOWNSAMPLING = ("stride", "maxpool")
+UPSAMPLING = ("transposed", "nearest")
 NONLINEARITIES = ("leaky_relu", "relu")
 RESIDUAL_BLOCKS = (1, 3, 4, 6, 6, 6)  # a level, finest first: nnU-Net's ResEnc presets (Isensee et al. 2024)
 
@@ -20,8 +21,9 @@ class Style:
 
     Plain: a level is `convs` convolutions on the way down and up. `residual`: on the way down it is `blocks` residual
     blocks of `convs` convolutions each (None: RESIDUAL_BLOCKS; a short list's last entry is repeated), and on the way
-    up one convolution, as in nnU-Net's ResEnc. `decoder_convs` changes the latter. `deep_supervision` is how many
-    coarser levels get a loss too.
+    up one convolution, as in nnU-Net's ResEnc. `decoder_convs` changes the latter. `upsample` is how a level reaches
+    the next finer one: a transposed convolution, or copies of each voxel, which keep all channels. `deep_supervision`
+    is how many coarser levels get a loss too.
     """
 
     convs: int = 2
@@ -31,12 +33,14 @@ class Style:
     norm: str = "instance"
     nonlinearity: str = "leaky_relu"
     downsample: str = "stride"
+    upsample: str = "transposed"
     dropout: float = 0.0
     deep_supervision: int = 0
 
     def __post_init__(self) -> None:
         one_of("--set norm=", self.norm, NORMS)
         one_of("--set downsample=", self.downsample, DOWNSAMPLING)
+        one_of("--set upsample=", self.upsample, UPSAMPLING)
         one_of("--set nonlinearity=", self.nonlinearity, NONLINEARITIES)
         for name, count in (("convs", self.convs), ("decoder_convs", self.decoder_convs)):
             if count is not None and count < 1:
@@ -92,6 +96,10 @@ class NetworkSpec(Style):
     def convs_up(self) -> int:
         """Convolutions a level on the way up."""
         return self.decoder_convs or (1 if self.residual else self.convs)
+
+    def raised_at(self, level: int) -> int:
+        """Channels that come up to a decoder's level from the one below it, beside the skip's."""
+        return self.filters[level] if self.upsample == "transposed" else self.filters[level + 1]
 
     @property
     def reduction(self) -> Int3:

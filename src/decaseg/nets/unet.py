@@ -27,6 +27,10 @@ NONLINEARITIES = {
     "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
     "relu": lambda: nn.ReLU(inplace=True),
 }
+UPSAMPLING = {
+    "transposed": lambda inputs, outputs, stride: nn.ConvTranspose3d(inputs, outputs, stride, stride),
+    "nearest": lambda inputs, outputs, stride: nn.Upsample(scale_factor=tuple(map(float, stride)), mode="nearest"),
+}
 
 
 def _padding(kernel: Int3) -> Int3:
@@ -93,9 +97,9 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList()
         self.heads = nn.ModuleList()
         for level in range(depth - 2, -1, -1):
-            stride = spec.strides[level + 1]
-            self.ups.append(nn.ConvTranspose3d(spec.filters[level + 1], spec.filters[level], stride, stride))
-            self.decoder.append(Block(up_spec, 2 * spec.filters[level], spec.filters[level], spec.kernels[level]))
+            raised, filters = spec.raised_at(level), spec.filters[level]
+            self.ups.append(UPSAMPLING[spec.upsample](spec.filters[level + 1], raised, spec.strides[level + 1]))
+            self.decoder.append(Block(up_spec, raised + filters, filters, spec.kernels[level]))
             if level == 0 or level <= spec.deep_supervision:
                 self.heads.append(nn.Conv3d(spec.filters[level], spec.out_channels, 1))
             else:

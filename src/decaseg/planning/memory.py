@@ -94,8 +94,10 @@ def parameters(network: NetworkSpec) -> float:
         total += float(np.prod(kernel)) * filters * (inputs + (convolutions - 1) * filters)
         if level < len(network.filters) - 1:
             deeper = network.filters[level + 1]
-            total += float(np.prod(network.strides[level + 1])) * deeper * filters
-            total += float(np.prod(kernel)) * filters * (2 + network.convs_up - 1) * filters
+            if network.upsample == "transposed":
+                total += float(np.prod(network.strides[level + 1])) * deeper * filters
+            inputs_up = network.raised_at(level) + filters
+            total += float(np.prod(kernel)) * filters * (inputs_up + (network.convs_up - 1) * filters)
         inputs = filters
     return total * network.members
 

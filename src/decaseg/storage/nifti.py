@@ -91,6 +91,20 @@ def read(path: Path | str) -> Volume:
     return Volume(_scaled(path, array, float(header["scl_slope"]), float(header["scl_inter"])), grid)
 
 
+def verify(path: Path) -> None:
+    """Reads the file to its end, keeping nothing: NiftiError for all that `read` would refuse, in a few megabytes."""
+    with _opened(path) as stream:
+        header = _header(path, stream)
+        shape, channels = _dimensions(path, header)
+        _grid(path, header, shape)
+        (_, size), found = _layout(path, stream, header, shape, channels), 0
+        buffer = np.empty(min(size, PIECE_BYTES), np.uint8)
+        while found < size and (count := stream.fill(buffer[: size - found])):
+            found += count
+        _whole(path, stream, size, found)
+        _refuse_scale(path, float(header["scl_slope"]), float(header["scl_inter"]))
+
+
 def write(path: Path | str, volume: Volume, description: str = "decaseg") -> None:
     """Writes the array on its grid, with the grid's own affine, qform, sform, codes and units.
 
@@ -178,9 +192,10 @@ def _dimensions(path: Path, header: Any) -> tuple[Int3, int]:
     return int3(used[:3]), extra[0] if extra else 1
 
 
-def _voxels(path: Path, stream: Stream, header: Any, shape: Int3, channels: int) -> NDArray:
+def _layout(path: Path, stream: Stream, header: Any, shape: Int3, channels: int) -> tuple[np.dtype, int]:
+    """Goes to the voxels: their type and bytes. NiftiError where the file cannot hold what its header says."""
     try:
-        dtype = header.get_data_dtype()
+        dtype: np.dtype = header.get_data_dtype()
         if dtype.itemsize == 0:
             raise ValueError("datatype 0 is `unknown`")
     except Exception:
@@ -197,17 +212,17 @@ def _voxels(path: Path, stream: Stream, header: Any, shape: Int3, channels: int)
     if size + offset > most:
         fault = f"is truncated, or its header lies: {size:,} bytes of voxels cannot come from {stream.size_on_disk:,}"
         raise NiftiError(path, fault, AGAIN)
+    stream.read(int(offset) - header_size)
+    return dtype, size
+
+
+def _voxels(path: Path, stream: Stream, header: Any, shape: Int3, channels: int) -> NDArray:
+    dtype, size = _layout(path, stream, header, shape, channels)
     try:
         data = np.empty(size, np.uint8)  # memory is taken only as it fills
     except MemoryError:
         raise NiftiError(path, f"needs {size / 2**30:.1f} GiB of memory", "use a machine with more") from None
-    stream.read(int(offset) - header_size)
-    found = stream.fill(data)
-    if found < size:
-        raise NiftiError(path, f"is truncated ({found:,} of {size:,} bytes of voxels)", AGAIN)
-    # Reading to the very end is what checks the gzip checksum.
-    if len(stream.read(MAX_TRAILING_BYTES + 1)) > MAX_TRAILING_BYTES:
-        raise NiftiError(path, "has data after its last voxel, so its header does not describe it", "write it anew")
+    _whole(path, stream, size, stream.fill(data))
     flat: NDArray = data.view(dtype)
     if not dtype.isnative:
         flat = flat.byteswap(inplace=True).view(dtype.newbyteorder("="))
@@ -215,18 +230,31 @@ def _voxels(path: Path, stream: Stream, header: Any, shape: Int3, channels: int)
     return flat.reshape((channels, *shape[::-1])).transpose(0, 3, 2, 1)
 
 
+def _whole(path: Path, stream: Stream, size: int, found: int) -> None:
+    """NiftiError unless all `size` bytes of voxels were found and hardly anything follows them."""
+    if found < size:
+        raise NiftiError(path, f"is truncated ({found:,} of {size:,} bytes of voxels)", AGAIN)
+    # Reading to the very end is what checks the gzip checksum.
+    if len(stream.read(MAX_TRAILING_BYTES + 1)) > MAX_TRAILING_BYTES:
+        raise NiftiError(path, "has data after its last voxel, so its header does not describe it", "write it anew")
+
+
 def _scaled(path: Path, array: NDArray, slope: float, inter: float) -> NDArray:
     """slope * array + inter as float32, computed in float64 a slice at a time; the array itself where both are idle."""
     if not _scales(slope, inter):
         return array
-    if not np.isfinite(inter):
-        raise NiftiError(path, f"has scl_inter {inter}, so its values mean nothing", "set it to 0 or write it anew")
+    _refuse_scale(path, slope, inter)
     scaled = np.empty(array.shape[:1] + array.shape[:0:-1], np.float32).transpose(0, 3, 2, 1)  # the file's own order
     with np.errstate(over="ignore"):  # beyond float32 is inf, which `check` reports
         for channel, target in zip(array, scaled, strict=True):
             for z in range(array.shape[3]):
                 target[:, :, z] = channel[:, :, z].astype(np.float64) * slope + inter
     return scaled
+
+
+def _refuse_scale(path: Path, slope: float, inter: float) -> None:
+    if _scales(slope, inter) and not np.isfinite(inter):
+        raise NiftiError(path, f"has scl_inter {inter}, so its values mean nothing", "set it to 0 or write it anew")
 
 
 def _scales(slope: float, inter: float) -> bool:

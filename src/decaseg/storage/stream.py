@@ -9,6 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 PIECE_BYTES = 1 << 22  # what is inflated at a time
+BLOCK_BYTES = 1 << 14  # what is read at a time; zlib copies the rest of it at the end of every gzip member
+# Members of a kilobyte or less beyond these many are an attack on the reader's time: 20 bytes make an empty one.
+# bgzip, which makes the smallest of the usual ones, puts 64 KiB into each.
+FREE_MEMBERS, MEMBER_BYTES = 4096, 1024
 
 
 class Damaged(ValueError):
@@ -25,6 +29,7 @@ class Stream:
         file.seek(0)
         self.inflater = zlib.decompressobj(31)  # 31: gzip, with its checksum and length verified
         self.waiting = b""
+        self.members, self.inflated = 1, 0
 
     def fill(self, target: NDArray[np.uint8]) -> int:
         """Fills `target` and returns how many bytes there were; fewer than it holds only at the end of the file."""
@@ -52,10 +57,11 @@ class Stream:
             while True:
                 if self.inflater.eof and not self._next_member():
                     return b""
-                source = self.waiting or self.file.read(1 << 17)
+                source = self.waiting or self.file.read(BLOCK_BYTES)
                 piece = self.inflater.decompress(source, most)
                 self.waiting = self.inflater.unconsumed_tail
                 if piece:
+                    self.inflated += len(piece)
                     return piece
                 if not source and not self.inflater.eof:
                     raise Damaged("is truncated (its gzip stream ends early)")
@@ -66,9 +72,12 @@ class Stream:
         """Goes on to the next gzip member, over zero padding as gzip(1) does; False at the end of the file."""
         rest = self.inflater.unused_data.lstrip(b"\0")
         while not rest:
-            block = self.file.read(1 << 17)
+            block = self.file.read(BLOCK_BYTES)
             if not block:
                 return False
             rest = block.lstrip(b"\0")
+        self.members += 1
+        if self.members > FREE_MEMBERS + self.inflated // MEMBER_BYTES:
+            raise Damaged(f"is chopped into more than {self.members - 1:,} pieces of gzip")
         self.inflater, self.waiting = zlib.decompressobj(31), rest
         return True

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from decaseg.exporting.card_facts import card_facts
 from decaseg.exporting.int8 import Limits
 from decaseg.exporting.model_card import model_card
 from decaseg.exporting.onnx_model import write_onnx
@@ -109,6 +110,7 @@ def run(
         return 1
     bundle.drop_other_models(model_format)
     document = {**_document(folder, plan, model_format, precision, threads), **more}
+    document |= card_facts(folder, bundle, plan, model_format, dataset)
     if dataset is not None:  # a gate that breaks off has not been passed
         document["parity"] = {"passed": False, "reason": "the parity gate did not run to its end"}
     write_json(bundle.document, document)
@@ -180,9 +182,10 @@ def _compare(
 ) -> Iterator[Compared]:
     for number, files in enumerate(cases, 1):
         image, truth = read_pair(files, labels)
-        first, second = source(image).labels, export(image).labels
-        target = source.target
-        yield Compared(first, second, score_labels(first, truth, target), score_labels(second, truth, target))
+        first, made = source(image).labels, export(image)
+        second, seconds, target = made.labels, made.seconds, source.target
+        yield Compared(first, second, score_labels(first, truth, target), score_labels(second, truth, target),
+                       seconds.prepare + seconds.network + seconds.restore)  # fmt: skip
         advance(number, len(cases))
 
 

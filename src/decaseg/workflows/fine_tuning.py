@@ -92,12 +92,16 @@ def begin_with(state: State, start: Start, plan: Plan, ranks: Ranks) -> tuple[st
     return fresh
 
 
-def seen_before(start: Start, fingerprint: Fingerprint, validation: Sequence[str]) -> int:
-    """How many of the validation cases the other RUN was trained on, told by the content of their image files."""
-    splits, cases = read_json(start.folder.splits), read_json(start.folder.fingerprint)["cases"]
-    trained = set(splits["train"])
+def seen_before(start: Start, fingerprint: Fingerprint, validation: Sequence[str]) -> int | None:
+    """How many of the validation cases the other RUN was trained on, told by the content of their image files.
+
+    An imported RUN has no fingerprint and knows cases by name at most; None where it does not know them.
+    """
+    trained, wanted = set(read_json(start.folder.splits)["train"]), set(validation)
+    if not start.folder.fingerprint.is_file():
+        return len(trained & wanted) if trained else None
+    cases = read_json(start.folder.fingerprint)["cases"]
     images = {case["sha256"][:64] for case in cases if case["case"] in trained}
-    wanted = set(validation)
     return sum(case.sha256[:64] in images for case in fingerprint.cases if case.case in wanted)
 
 

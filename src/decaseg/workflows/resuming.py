@@ -51,6 +51,11 @@ def read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Plan
     """What a RUN was started with; only its budget and machine may be changed on resuming."""
     if not folder.is_run():
         raise ValueError(f"--resume: {folder.root} holds no training; leave --resume out to start one there")
+    if folder.provenance.is_file() and read_json(folder.provenance).get("imported"):
+        raise ValueError(
+            f"--resume: {folder.root} was imported, there is no training to go on with; begin one with its weights: "
+            f"--from {folder.root} and a new --out"
+        )
     recipe = Recipe.from_json(read_json(folder.recipe), str(folder.recipe))
     recipe = _resumed(recipe, asked)
     plan = Plan.from_json(read_json(folder.plan), str(folder.plan))

@@ -30,11 +30,14 @@ def check_watched(recipe: Recipe, validation_cases: int) -> None:
             raise ValueError(f"{option}: goes by validation Dice, but no case validates; set --val-fraction above 0")
 
 
-def selection(recipe: Recipe, seen: int = 0) -> str:
+def selection(recipe: Recipe, seen: int | None = 0) -> str:
     """In words, what the validation cases chose; reports repeat it.
 
-    `seen`: how many of them the training whose weights this one begins with was trained on.
+    `seen`: how many of them the training whose weights this one begins with was trained on, None where nobody knows.
     """
+    if seen is None:
+        before = "Whether the weights that this training began with were trained on the validation cases is not known"
+        return f"{before}, so scores on them may be optimistic; judge on other cases. {selection(recipe)}"
     if seen:
         before = f"The weights that this training began with had been trained on {seen} of the validation cases"
         return f"{before}, so scores on them are optimistic; judge on other cases. {selection(recipe)}"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from decaseg.data.augment.axiswise import apply_along_axes, blur_matrix, low_resolution_matrix
+from decaseg.data.augment.side_by_side import each_sample
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ def draw_intensity(what: Intensity, batch: int, channels: int, generator: torch.
 
 def apply_intensity(draw: IntensityDraw, image: Tensor) -> Tensor:
     """Changes a contiguous (B, C, X, Y, Z) batch in place, in nnU-Net's order, and returns it."""
-    for row, sample in enumerate(image):
+
+    def change(row: int) -> None:
+        sample = image[row]
         if _drawn(std := draw.noise_std[row].item()):
             _add_noise(sample, std, int(draw.noise_seed[row]))
         for number, channel in enumerate(sample):
@@ -107,6 +110,8 @@ def apply_intensity(draw: IntensityDraw, image: Tensor) -> Tensor:
                 _change_gamma(channel, gamma, inverted=True)
             if _drawn(gamma := draw.gamma[at].item()):
                 _change_gamma(channel, gamma, inverted=False)
+
+    each_sample(change, len(image), image.device)
     return image
 
 

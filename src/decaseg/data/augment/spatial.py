@@ -10,6 +10,7 @@ from torch import Tensor
 
 from decaseg.data.augment.elastic import draw_elastic
 from decaseg.data.augment.sampling import look_up_linear, look_up_nearest, look_up_smooth, places
+from decaseg.data.augment.side_by_side import each_sample
 from decaseg.geometry import Int3, int3
 
 
@@ -110,15 +111,19 @@ def apply_spatial(
     middle = tuple(slice((s - p) // 2, (s - p) // 2 + p) for s, p in zip(source, patch, strict=True))
     moved = image.new_empty((*image.shape[:2], *patch))
     labels = label.new_empty((len(label), *patch))
-    for row, matrix in enumerate(draw.matrices):
+
+    def cut(row: int) -> None:
+        matrix = draw.matrices[row]
         lattice = draw.lattice[row] if draw.lattice is not None and bool(draw.lattice[row].any()) else None
         if lattice is None and (order := _voxel_order(matrix, patch)) is not None:
             moved[row] = _reordered(image[row][:, *middle], *order)
             labels[row] = _reordered(label[row][None, *middle], *order)[0]
-            continue
+            return
         for slab, where in places(matrix, lattice, source, patch, image):
             look_up_linear(image[row], where, moved[row, :, slab])
             look_up_label(label[row], where, labels[row, slab])
+
+    each_sample(cut, len(image), image.device)
     return moved, labels
 
 

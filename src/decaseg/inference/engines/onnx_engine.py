@@ -19,6 +19,7 @@ class OnnxEngine:
             import onnxruntime
         except ImportError:
             raise ValueError("--engine onnx: ONNX Runtime is not installed; pip install 'decaseg[onnx]'") from None
+        self.threads = threads
         options = onnxruntime.SessionOptions()
         if threads:
             options.intra_op_num_threads = threads

@@ -57,6 +57,11 @@ class OpenVinoEngine:
         self._made_from = model, precision, threads
         self._own = threading.local()  # a request serves one thread at a time
 
+    @property
+    def compiled(self) -> Any:
+        """OpenVINO's own model, for its counters."""
+        return self._compiled
+
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()

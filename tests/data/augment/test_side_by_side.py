@@ -1,0 +1,66 @@
+"""Samples are changed at once, each by one thread, and come out as if one after the other."""
+
+import threading
+
+import pytest
+import torch
+
+from decaseg.data.augment.intensity import Intensity
+from decaseg.data.augment.pipeline import Augmentation
+from decaseg.data.augment.side_by_side import each_sample
+from decaseg.data.augment.spatial import Spatial
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_every_sample_is_worked_on_once_and_the_callers_threads_stay(threads):
+    seen = []
+    each_sample(seen.append, 5, CPU)
+    assert sorted(seen) == list(range(5))
+    assert torch.get_num_threads() == threads
+
+
+def test_several_samples_are_worked_on_at_once_by_one_thread_each(threads):
+    if threads == 1:
+        pytest.skip("one thread has no one beside it")
+    together, inner = threading.Barrier(threads, timeout=20), []
+
+    def work(_: int) -> None:
+        together.wait()  # breaks unless as many samples as threads are under way
+        torch.ones(200_000).add(1)
+        inner.append(torch.get_num_threads())
+
+    each_sample(work, 2 * threads, CPU)
+    assert inner == [1] * 2 * threads
+
+
+def test_what_goes_wrong_with_a_sample_is_raised(threads):
+    def work(sample: int) -> None:
+        if sample == 1:
+            raise ValueError("sample 1")
+
+    with pytest.raises(ValueError, match="sample 1"):
+        each_sample(work, 3, CPU)
+
+
+def test_the_number_of_threads_changes_no_bit():
+    image = torch.randn(4, 2, 46, 44, 42, generator=torch.Generator().manual_seed(0))
+    label = (image[:, 0] > 1).to(torch.uint8)
+    much = Intensity().times(3)
+    augment = Augmentation((40, 38, 36), Spatial(rotation_share=1, elastic_share=0.5, smooth_labels=True), much, seed=1)
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(augment(7, image.clone(), label))
+    torch.set_num_threads(before)
+    for changed, labels in found[1:]:
+        assert torch.equal(changed, found[0][0])
+        assert torch.equal(labels, found[0][1])
