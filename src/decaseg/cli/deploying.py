@@ -28,6 +28,8 @@ def export(
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8; onnx: fp32 or fp16.")] = "fp32",
     data: Annotated[Path | None, typer.Option(metavar="DATASET", help="Cases for gate and calibration.")] = None,
     threads: ThreadsOption = None,
+    max_drop: Annotated[float | None, typer.Option(help="int8: mean Dice that may be lost.  [0.002]")] = None,
+    minutes: Annotated[float | None, typer.Option(help="int8: when to give up.  [60]")] = None,
     evaluation: Annotated[Path | None, typer.Option(metavar="DIR", help="Its scores, for the model card.")] = None,
     licence: Annotated[str | None, typer.Option(help="Of the weights, for the model card.")] = None,
     repository: Annotated[
