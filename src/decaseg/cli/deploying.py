@@ -37,8 +37,6 @@ def export(
         typer.Option("--model-repository", metavar="DIR", help="Folder of OpenVINO Model Server to add to."),
     ] = None,
     served_name: Annotated[str | None, typer.Option(help="The model's name there.")] = None,
-    max_drop: Annotated[float | None, typer.Option(help="int8: mean Dice that may be lost.  [0.002]")] = None,
-    minutes: Annotated[float | None, typer.Option(help="int8: when to give up.  [60]")] = None,
 ) -> int:
     """A bundle that predicts the same without torch, proved on whole cases."""
     from decaseg.workflows import export as workflow

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from decaseg.storage.openvino_door import import_openvino
+
 LAYERS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "MatMul")
 QUANTIZER = "FakeQuantize"
 # What int8 passes through unchanged.
@@ -124,7 +126,8 @@ def _int8_constant(node: Any) -> Any:
 def _copied(node: Any) -> Any:
     """A constant's value as a constant of another model: float32."""
     import numpy as np
-    from openvino import opset13
+
+    opset13 = import_openvino().opset13
 
     while node.get_type_name() == "Convert":  # weights stored in fp16
         node = node.input_value(0).get_node()

@@ -23,6 +23,7 @@ from decaseg.exporting.calibration import Calibration
 from decaseg.exporting.fallback import Group, groups_of, layers_of, quantised_layers, revert
 from decaseg.inference.engines import Engine
 from decaseg.inference.restore import probabilities
+from decaseg.storage import openvino_door
 from decaseg.storage.files import replacing
 
 MAX_DROP = 0.002
@@ -105,7 +106,7 @@ def quantise(source: Path, out: Path, calibration: Calibration, tools: Tools, li
     float brings the probabilities on a few windows nearest to the float network's fall back: 1, 2, 4 … groups.
     `out` is written when the limit is met, else left absent. Memory: the windows, and a few times the network's own.
     """
-    import openvino
+    openvino = openvino_door.import_openvino()
 
     started = time.monotonic()
     original = openvino.Core().read_model(str(source))
@@ -150,13 +151,11 @@ def quantise(source: Path, out: Path, calibration: Calibration, tools: Tools, li
 def import_nncf() -> Any:
     """The module, which takes seconds; ValueError where it or OpenVINO is not installed."""
     try:
-        import nncf
-        import openvino  # noqa: F401 - what nncf quantises here
+        return openvino_door.import_nncf()
     except ImportError as error:
         raise ValueError(
             f"--precision int8: {error.name} is not installed; pip install 'decaseg[openvino]', which brings it"
         ) from None
-    return nncf
 
 
 def _calibrated(original: Any, calibration: Calibration, tools: Tools) -> Any:
@@ -204,7 +203,7 @@ def _ranked(
     deadline: float,
 ) -> list[Group]:
     """All groups, first the one whose return to float helps most."""
-    import openvino
+    openvino = openvino_door.import_openvino()
 
     work = source.with_name("trial.xml")
     truth = _shares(tools.open_float(source), windows, tools.target)
