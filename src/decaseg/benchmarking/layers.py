@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.inference.engines import Engine
+from decaseg.storage.openvino_door import import_openvino
 
 PRECISION = re.compile(r"_(f32|f16|bf16|i8|u8|i32|i64|fp32|fp16)$", re.IGNORECASE)
 SETTINGS = ("INFERENCE_PRECISION_HINT", "PERFORMANCE_HINT", "INFERENCE_NUM_THREADS", "NUM_STREAMS")
@@ -45,7 +46,7 @@ def layers_of(engine: Engine, window: NDArray[np.float32], model: Path | None, r
 
 def _openvino(engine: Any, window: NDArray[np.float32], model: Path | None, rounds: int) -> list[Layer]:
     """The CPU plugin's performance counters, of the same settings as the engine's."""
-    import openvino
+    openvino = import_openvino()
 
     own = engine.compiled
     known = own.get_property("SUPPORTED_PROPERTIES")

@@ -26,8 +26,10 @@ def export(
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder the export writes.")],
     model_format: Annotated[str, typer.Option("--format", help="openvino or onnx.")] = "openvino",
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8; onnx: fp32 or fp16.")] = "fp32",
-    data: Annotated[Path | None, typer.Option(metavar="DATASET", help="Cases for the parity gate.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DATASET", help="Cases for gate and calibration.")] = None,
     threads: ThreadsOption = None,
+    max_drop: Annotated[float | None, typer.Option(help="int8: mean Dice that may be lost.  [0.002]")] = None,
+    minutes: Annotated[float | None, typer.Option(help="int8: when to give up.  [60]")] = None,
     evaluation: Annotated[Path | None, typer.Option(metavar="DIR", help="Its scores, for the model card.")] = None,
     licence: Annotated[str | None, typer.Option(help="Of the weights, for the model card.")] = None,
     repository: Annotated[
@@ -41,7 +43,8 @@ def export(
     from decaseg.workflows.publishing import Publishing
 
     publishing = Publishing(evaluation, licence, repository, served_name).check(run, out)
-    return publishing.finish(out, workflow.run(run, out, model_format, precision, data, threads))
+    code = workflow.run(run, out, model_format, precision, data, threads, max_drop, minutes)
+    return publishing.finish(out, code)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from torch import nn
 
 from decaseg.geometry import Int3
 from decaseg.storage.files import replacing
+from decaseg.storage.openvino_door import import_openvino
 
 # What the weights are stored in, by the precision asked for. For bf16 it is fp16: half the file of fp32, and it keeps
 # three bits more of each weight than bf16, which the processor rounds to; one that has no bf16 loses hardly anything.
@@ -25,7 +26,7 @@ def write_openvino(model: nn.Module, channels: int, window: Int3, folder: Path, 
     if precision not in STORED:
         raise ValueError(f"--precision {precision}: choose one of {', '.join(STORED)}")
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError:
         raise ValueError("--format openvino: OpenVINO is not installed; pip install 'decaseg[runtime]'") from None
     example = torch.zeros(1, channels, *window)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,13 @@ class BundleDir:
                 (self.root / name).unlink(missing_ok=True)
         if form != "openvino":
             self.weights.unlink(missing_ok=True)
+
+    def remove_models(self) -> None:
+        """Removes every model with its card; the folder too, where nothing else is in it."""
+        for path in (*(self.root / name for name in MODEL_FILES.values()), self.weights, self.card):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # absent, or somebody's files are in it
+            self.root.rmdir()
 
     def is_bundle(self) -> bool:
         return self.document.is_file()

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from decaseg.exporting.card_facts import card_facts
+from decaseg.exporting.int8 import Limits
 from decaseg.exporting.model_card import model_card
 from decaseg.exporting.onnx_model import write_onnx
 from decaseg.exporting.openvino_ir import write_openvino
@@ -26,13 +27,14 @@ from decaseg.storage.provenance import provenance
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import hash_of_case, read_pair, score_labels
 from decaseg.workflows.models import open_model
+from decaseg.workflows.quantising import NoInt8Model, check_int8, write_int8
 
 MAX_GATE_CASES = 20  # whole cases through both engines; more cost minutes and change the answer little
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a writer of a bundle's model is given; `dataset` is what --data names, if anything."""
+    """What a writer of a bundle's model is given; `dataset` is what --data names, if anything, `limits` are int8's."""
 
     run: RunDir
     plan: Plan
@@ -40,6 +42,7 @@ class Source:
     precision: str
     dataset: Dataset | None
     threads: int | None
+    limits: Limits
 
 
 def _openvino(source: Source, bundle: BundleDir) -> Mapping[str, Any]:
@@ -53,11 +56,17 @@ def _onnx(source: Source, bundle: BundleDir) -> Mapping[str, Any]:
     return {}
 
 
+def _int8(source: Source, bundle: BundleDir) -> Mapping[str, Any]:
+    assert source.dataset is not None  # `check_int8` has seen to it
+    return write_int8(source.run, source.plan, source.network, source.dataset, bundle, source.limits, source.threads)
+
+
 # A writer puts the model into the bundle and returns what bundle.json is to say besides.
 WRITERS: dict[tuple[str, str], Callable[[Source, BundleDir], Mapping[str, Any]]] = {
     ("openvino", "fp32"): _openvino,
     ("openvino", "fp16"): _openvino,
     ("openvino", "bf16"): _openvino,
+    ("openvino", "int8"): _int8,
     ("onnx", "fp32"): _onnx,
     ("onnx", "fp16"): _onnx,
 }
@@ -71,31 +80,42 @@ def run(
     precision: str = "fp32",
     data: Path | None = None,
     threads: int | None = None,
+    max_drop: float | None = None,
+    minutes: float | None = None,
 ) -> int:
     """Writes the bundle; returns 0, or 1 where the parity gate failed (the bundle then says so itself).
 
     With `data`, whole validation cases (else any cases with labels) go through source and export. The source runs
-    in fp32, so that what is measured is the export and not the processor's shortcuts.
+    in fp32, so that what is measured is the export and not the processor's shortcuts. `max_drop` and `minutes` are
+    int8's (see `Limits`): where no INT8 model meets them, there is no bundle, and 1 is returned.
     """
     folder, bundle = RunDir(source), BundleDir(out)
-    write = _writer(model_format, precision)
+    write, limits = _writer(model_format, precision), _limits(precision, max_drop, minutes)
     if not folder.is_run():
         raise ValueError(f"{source}: is no RUN (no plan.json and recipe.json in it); name the folder train wrote")
     if out.exists() and not (bundle.is_bundle() or (out.is_dir() and not any(out.iterdir()))):
         raise ValueError(f"--out {out}: exists and is no bundle; name a new folder")
     dataset = None if data is None else read_dataset(data)
+    if precision == "int8":
+        check_int8(folder, dataset)
     plan = Plan.from_json(read_json(folder.plan), str(folder.plan))
     network = load_network(folder.weights, plan.network)
     print(f"converting to {model_format} {precision} …", file=sys.stderr, flush=True)
     bundle.document.unlink(missing_ok=True)  # until the gate has spoken, what lies here is no bundle
-    more = write(Source(folder, plan, network, precision, dataset, threads), bundle)
+    try:
+        more = write(Source(folder, plan, network, precision, dataset, threads, limits), bundle)
+    except NoInt8Model as no:
+        bundle.remove_models()
+        print(f"FAILED: {no}; nothing was written: use --precision bf16, or allow more with --max-drop")
+        return 1
     bundle.drop_other_models(model_format)
     document = {**_document(folder, plan, model_format, precision, threads), **more}
     document |= card_facts(folder, bundle, plan, model_format, dataset)
     if dataset is not None:  # a gate that breaks off has not been passed
         document["parity"] = {"passed": False, "reason": "the parity gate did not run to its end"}
     write_json(bundle.document, document)
-    parity = None if dataset is None else _gate(folder, out, dataset, TOLERANCES[precision], threads)
+    tolerance = Tolerance(limits.max_drop) if precision == "int8" else TOLERANCES[precision]
+    parity = None if dataset is None else _gate(folder, out, dataset, tolerance, threads)
     if parity is not None:
         document["parity"] = parity.to_json()
         write_json(bundle.document, document)
@@ -110,6 +130,16 @@ def _writer(model_format: str, precision: str) -> Callable[[Source, BundleDir], 
         known = ", ".join(p for form, p in WRITERS if form == model_format)
         raise ValueError(f"--precision {precision}: for --format {model_format} choose one of {known}")
     return WRITERS[model_format, precision]
+
+
+def _limits(precision: str, max_drop: float | None, minutes: float | None) -> Limits:
+    for option, value in (("--max-drop", max_drop), ("--minutes", minutes)):
+        if value is not None and precision != "int8":
+            raise ValueError(f"{option} {value:g}: is for --precision int8; leave it out")
+    limits = Limits()
+    return Limits(
+        limits.max_drop if max_drop is None else max_drop, minutes=limits.minutes if minutes is None else minutes
+    )
 
 
 def _document(folder: RunDir, plan: Plan, model_format: str, precision: str, threads: int | None) -> dict[str, Any]:

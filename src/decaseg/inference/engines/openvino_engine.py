@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from decaseg.storage.openvino_door import import_openvino
 from decaseg.storage.processor import cpu_flags
 
 # What OpenVINO is asked to compute in. `int8`: the layers that are not quantised stay in fp32.
@@ -30,7 +31,7 @@ class OpenVinoEngine:
 
     def __init__(self, model: Path, precision: str = "fp32", threads: int | None = None, streams: int = 1) -> None:
         try:
-            import openvino
+            openvino = import_openvino()
         except ImportError:
             raise ValueError("--engine openvino: OpenVINO is not installed; pip install 'decaseg[runtime]'") from None
         asked = precision.removesuffix(WITHOUT_VNNI)
