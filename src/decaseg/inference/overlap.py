@@ -53,8 +53,8 @@ def side_by_side(items: Sequence[Item], work: Callable[[Item], object], many: in
     """`work(item)` for each item in `many` threads; gives each item, in order, when it is done.
 
     For cases so small that one does not fill the processor: each thread reads, computes and writes its own. The first
-    error ends the work and is raised here as it is, after what was begun is complete; so is KeyboardInterrupt. Who stops
-    listening closes it.
+    error ends the work and is raised here as it is, after what was begun is complete; so is KeyboardInterrupt. Who
+    stops listening closes it.
     """
     with ThreadPoolExecutor(many, "case") as pool:
         futures = [pool.submit(work, item) for item in items]
