@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def inputs(setting: Setting, data: Path, work: Path, count: int) -> list[str]:
 
 def bundle(work: Path, run: Path, precision: str, data: Path, env: dict[str, str]) -> Path:
     """The RUN exported, at the first time; int8 is calibrated on the data set."""
-    out = work / f"bundle-{precision}"
+    out = work / f"bundle-{precision}-of-{sha256(str(run.resolve()).encode()).hexdigest()[:8]}"
     if not (out / "bundle.json").is_file():
         words = [sys.executable, "-m", "decaseg", "export", str(run), "--out", str(out), "--precision", precision]
         words += ["--data", str(data)] if precision == "int8" else []
