@@ -1,0 +1,348 @@
+"""Fetches one large file over HTTP: resumes after a cut, retries a bounded number of times, verifies what came.
+
+What was fetched lies in a folder of its own, `archive.part` beside `archive.json`, which says where it came from and
+how much of it is safely on the disk. Kill it at any point: the next `fetch` into the same folder goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from decaseg.storage.files import read_json, write_json
+from decaseg.storage.web import Answer, Refused, TryAgain, opened
+
+PIECE_BYTES = 1 << 20
+SYNC_S = 2.0  # at most so much of a download is lost by a kill
+HEAD_BYTES = 512
+GAIN_BYTES = 1 << 20  # an attempt that brought so much, or a hundredth of the file, starts the count of failures anew
+
+
+@dataclass(frozen=True)
+class Source:
+    """An address and the checksums that its file must have (lower-case hexadecimal; None: not known)."""
+
+    url: str
+    md5: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for bytes, how often to try again, and how long to wait before that (doubled every time)."""
+
+    timeout_s: float = 30.0
+    retries: int = 5
+    wait_s: float = 1.0
+    longest_wait_s: float = 30.0
+    slowest_bytes_per_s: float = 1024.0  # over `slow_window_s`; slower counts as stalled
+    slow_window_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told: bytes done and total (0: not known); sentences; the total before its first byte; the first bytes.
+
+    `judge_size(total, there)` and `judge_head(bytes)` may raise ValueError to end the download.
+    """
+
+    advance: Callable[[int, int], None]
+    say: Callable[[str], None]
+    judge_size: Callable[[int, int], None]
+    judge_head: Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The complete file, its size and checksums, and how many of its bytes an earlier run had fetched."""
+
+    path: Path
+    size_bytes: int
+    md5: str
+    sha256: str | None
+    there_before_bytes: int
+
+
+@dataclass(frozen=True)
+class _State:
+    """What archive.json says: the address, what the server called this version of the file, its size, bytes synced."""
+
+    url: str
+    etag: str | None = None
+    last_modified: str | None = None
+    total: int | None = None
+    synced: int = 0
+
+    @property
+    def validator(self) -> str | None:
+        """What makes a server say whether the file is still the same; weak ETags are no promise of equal bytes."""
+        if self.etag and not self.etag.startswith("W/"):
+            return self.etag
+        return self.last_modified
+
+
+def fetch(source: Source, folder: Path, patience: Patience, watcher: Watcher) -> Fetched:
+    """Fetches `source` into `folder`, from where an earlier run stopped; the file is complete and verified.
+
+    Refused (a ValueError) for final answers, too many failures in a row or a wrong checksum; what was fetched stays
+    for the next run, except where its checksum is wrong. Nothing is asked of the server where the file is complete.
+    """
+    with _Part(folder, source, watcher) as part:
+        before = part.done
+        _complete(part, patience, watcher)
+        wrong = part.wrong()
+        if wrong and (part.resumed or before):
+            watcher.say(f"{wrong}; it was fetched in pieces, so it is fetched once more from the beginning")
+            part.restart()
+            before = 0
+            _complete(part, patience, watcher)
+            wrong = part.wrong()
+        if wrong:
+            part.remove()
+            raise Refused(f"{source.url}: {wrong}; the file there is another one, or was changed on the way")
+        part.sync()
+        return Fetched(part.path, part.done, part.md5, part.sha256, before)
+
+
+def _complete(part: _Part, patience: Patience, watcher: Watcher) -> None:
+    """Asks until every byte is there; each failure in a row waits twice as long as the one before."""
+    failures, furthest = 0, part.done
+    while not part.complete:
+        try:
+            _attempt(part, patience, watcher)
+        except TryAgain as fault:
+            gained = part.done - furthest
+            enough = min(GAIN_BYTES, max(1, (part.state.total or 100 * GAIN_BYTES) // 100))
+            failures = 1 if gained >= enough else failures + 1
+            furthest = max(furthest, part.done)
+            if failures > patience.retries:
+                have = f"; {part.done:,} bytes are kept, run the same command again to go on" if part.done else ""
+                raise Refused(f"{part.state.url}: {fault}, {failures} times in a row{have}") from None
+            backoff_s = min(patience.longest_wait_s, patience.wait_s * 2 ** (failures - 1))
+            wait_s = backoff_s if fault.wait_s is None else fault.wait_s
+            watcher.say(f"{fault}; attempt {failures + 1} of {patience.retries + 1} in {wait_s:.0f} s")
+            time.sleep(wait_s)
+        except Refused as error:
+            text = str(error)
+            raise Refused(text if text.startswith(part.state.url) else f"{part.state.url}: {text}") from None
+
+
+def _attempt(part: _Part, patience: Patience, watcher: Watcher) -> None:
+    """One request; its bytes are written as they come."""
+    with opened(part.state.url, part.conditions(), patience.timeout_s) as answer:
+        expected = _settle(part, answer, watcher)
+        if not part.complete:
+            watcher.judge_size(part.state.total or 0, part.done)
+            _read(part, answer, expected, patience, watcher)
+
+
+def _settle(part: _Part, answer: Answer, watcher: Watcher) -> int | None:
+    """Makes the part what the answer's body goes on from; returns how long that body must be, None: not said."""
+    headers = answer.headers
+    etag, modified = headers.get("ETag"), headers.get("Last-Modified")
+    length = _number(headers.get("Content-Length"))
+    if answer.status == 416:
+        if part.done and _range(headers)[2] == part.done and part.state.total in (None, part.done):
+            part.state = replace(part.state, total=part.done)
+            return 0
+        if not part.done:
+            raise Refused("the server answered 416 to a request for the whole file; check the address")
+        part.restart()
+        raise TryAgain("the server's file is not the one begun with; from the beginning")
+    if answer.status == 206:
+        begin, end, total = _range(headers)
+        state = part.state
+        same = begin == part.done and (not state.etag or not etag or etag == state.etag)
+        if not same or end is None or None not in (state.total, total) and total != state.total:
+            part.restart()
+            raise TryAgain("the server answered with another part than was asked for; from the beginning")
+        part.resumed = part.resumed or part.done > 0
+        part.state = replace(state, total=total if state.total is None else state.total)
+        return end + 1 - part.done
+    if part.done:
+        watcher.say("the server sends from the beginning (its file has changed, or it cannot send parts)")
+        part.restart()
+    if headers.get("Transfer-Encoding", "identity").lower() != "identity":
+        length = None
+    part.state = replace(part.state, etag=etag, last_modified=modified, total=length)
+    return length
+
+
+def _read(part: _Part, answer: Answer, expected: int | None, patience: Patience, watcher: Watcher) -> None:
+    """Writes the body; TryAgain where it ends too early or comes too slowly."""
+    begun, window_done, window_at = part.done, part.done, time.monotonic()
+    judged = begun >= HEAD_BYTES
+    while expected is None or part.done - begun < expected:
+        left = PIECE_BYTES if expected is None else min(PIECE_BYTES, expected - (part.done - begun))
+        piece = answer.read(left)
+        if not piece:
+            break
+        part.write(piece)
+        if not judged and part.done >= HEAD_BYTES:
+            watcher.judge_head(part.head())
+            judged = True
+        watcher.advance(part.done, part.state.total or 0)
+        now = time.monotonic()
+        if now - window_at > patience.slow_window_s:
+            if (part.done - window_done) / (now - window_at) < patience.slowest_bytes_per_s:
+                raise TryAgain(f"the server sends less than {patience.slowest_bytes_per_s:.0f} bytes a second")
+            window_done, window_at = part.done, now
+    if not judged:
+        watcher.judge_head(part.head())
+    if expected is not None and part.done - begun < expected:
+        raise TryAgain(f"the connection was cut at {part.done:,} of {part.state.total or begun + expected:,} bytes")
+    if part.state.total is None:  # the end of the body is all that says where the file ends
+        part.state = replace(part.state, total=part.done)
+    if not part.complete:
+        raise TryAgain("the server sent less than was asked for", 0.0)
+
+
+class _Part:
+    """The file as far as it is there, with the checksums of that much."""
+
+    def __init__(self, folder: Path, source: Source, watcher: Watcher) -> None:
+        self.path, self.state_path = folder / "archive.part", folder / "archive.json"
+        self.source, self.watcher = source, watcher
+        self.state, self.resumed = _State(source.url), False
+        self.synced_at = time.monotonic()
+
+    def __enter__(self) -> _Part:
+        self.file = self.path.open("a+b")
+        self.reset()
+        found = _read_state(self.state_path)
+        if found.url == self.source.url and found.synced <= self.path.stat().st_size:
+            if found.validator or found.synced == found.total or self.verifiable:
+                self.state = found
+        elif found.url not in ("", self.source.url):
+            self.watcher.say("an earlier download here was from another address; beginning anew")
+        self.file.truncate(self.state.synced)
+        self._digest_what_is_there()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # a full disk; a download that failed says why by itself
+            self.sync()
+        with suppress(OSError):
+            self.file.close()
+
+    @property
+    def verifiable(self) -> bool:
+        return bool(self.source.md5 or self.source.sha256)
+
+    @property
+    def complete(self) -> bool:
+        return self.state.total is not None and self.done == self.state.total
+
+    @property
+    def md5(self) -> str:
+        return self._md5.hexdigest()
+
+    @property
+    def sha256(self) -> str | None:
+        return self._sha256.hexdigest() if self._sha256 else None
+
+    def conditions(self) -> dict[str, str]:
+        """The headers that ask for what is missing, where the server still has the file begun with."""
+        if not self.done or not (self.state.validator or self.verifiable):
+            if self.done:
+                self.restart()
+            return {}
+        asked = {"Range": f"bytes={self.done}-"}
+        return asked | ({"If-Range": self.state.validator} if self.state.validator else {})
+
+    def write(self, piece: bytes) -> None:
+        self.file.write(piece)
+        self.done += len(piece)
+        self._md5.update(piece)
+        if self._sha256:
+            self._sha256.update(piece)
+        if time.monotonic() - self.synced_at > SYNC_S:
+            self.sync()
+
+    def head(self) -> bytes:
+        """The file's first bytes."""
+        self.file.flush()
+        with self.path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+
+    def sync(self) -> None:
+        """Brings what there is to the disk and then says so in archive.json."""
+        if self.file.closed or not self.path.exists():
+            return
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.state = replace(self.state, synced=self.done)
+        write_json(self.state_path, asdict(self.state))
+        self.synced_at = time.monotonic()
+
+    def restart(self) -> None:
+        """Forgets everything but the address."""
+        self.state = _State(self.source.url)
+        write_json(self.state_path, asdict(self.state))  # before the bytes go: it must never promise too many
+        self.file.truncate(0)
+        self.reset()
+
+    def remove(self) -> None:
+        self.restart()
+        self.path.unlink()
+        self.state_path.unlink()
+
+    def wrong(self) -> str:
+        """How the file differs from what was expected; empty where it does not."""
+        for name, expected, found in (
+            ("MD5", self.source.md5, self.md5),
+            ("SHA-256", self.source.sha256, self.sha256),
+        ):
+            if expected and expected != found:
+                return f"its {name} is {found}, {expected} was expected"
+        return ""
+
+    def reset(self) -> None:
+        self.done = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256() if self.source.sha256 else None
+
+    def _digest_what_is_there(self) -> None:
+        """The checksums go over the part that an earlier run fetched, too."""
+        self.file.seek(0)
+        while piece := self.file.read(PIECE_BYTES):
+            self._md5.update(piece)
+            if self._sha256:
+                self._sha256.update(piece)
+            self.done += len(piece)
+            self.watcher.advance(self.done, self.state.total or 0)
+
+
+def _read_state(path: Path) -> _State:
+    """What an earlier run left; an empty address where that is nothing, or damaged."""
+    with suppress(ValueError, TypeError, KeyError, AttributeError):
+        raw: dict[str, Any] = read_json(path)
+        state = _State(**raw)
+        texts = (state.etag, state.last_modified)
+        numbers = (state.synced, 0 if state.total is None else state.total)
+        if all(t is None or isinstance(t, str) and t.isprintable() for t in texts) and isinstance(state.url, str):
+            if all(isinstance(n, int) and n >= 0 for n in numbers):
+                return state
+    return _State("")
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
+
+
+def _range(headers: Any) -> tuple[int | None, int | None, int | None]:
+    """(first byte, last byte, size of the file) from Content-Range; None for what it does not say."""
+    matched = re.fullmatch(
+        r"\s*bytes\s+(?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)\s*", headers.get("Content-Range") or ""
+    )
+    if matched is None:
+        return None, None, None
+    begin, end, total = matched.groups()
+    return _number(begin), _number(end), _number(total)
