@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decaseg.storage.files import sync_folder
-from decaseg.storage.stream import Damaged
 from decaseg.storage.tar import Entry, Reader
 
 Advance = Callable[[int, int], None]
@@ -28,7 +27,7 @@ class Hostile(ValueError):
 class Limits:
     """The most that an archive may hold; the Decathlon's largest has some thousand members and tens of GiB."""
 
-    members: int = 100_000
+    members: int = 50_000  # and folders that only their names speak of
     total_bytes: int = 512 * GIB
     ratio: float = 100.0  # unpacked against packed, once more than `ratio_from_bytes` are unpacked
     ratio_from_bytes: int = 256 * MIB
@@ -75,13 +74,13 @@ def _walk(path: Path, target: Path | None, advance: Advance, limits: Limits) -> 
         reader = Reader(file)
         for entry in reader.entries():
             _judge_size(reader, entry, limits)
-            if entry.name:
-                parts = names.judged(entry)
-                if _is_litter(parts):
-                    skipped.append("/".join(parts))
-                elif parts and not entry.is_folder:
+            parts = names.judged(entry)
+            if _is_litter(parts):
+                skipped.append("/".join(parts))
+            elif parts:
+                if not entry.is_folder:
                     files["/".join(parts)] = entry.size_bytes
-                if target is not None and parts and not _is_litter(parts):
+                if target is not None:
                     _write(target.joinpath(*parts), entry, reader)
             advance(file.tell(), reader.size_on_disk)
     folders = tuple(names.folders())
@@ -110,7 +109,7 @@ def _judge_size(reader: Reader, entry: Entry, limits: Limits) -> None:
     if claimed > limits.total_bytes:
         raise Hostile(f"unpacks to more than {limits.total_bytes / GIB:,.0f} GiB, at {_shown(entry.name)}")
     if claimed > max(limits.ratio_from_bytes, limits.ratio * reader.size_on_disk):
-        packed = f"{reader.size_on_disk:,} bytes unpack to {claimed:,} and more, at {_shown(entry.name)}"
+        packed = f"unpacks from {reader.size_on_disk:,} bytes to {claimed:,} and more, at {_shown(entry.name)}"
         raise Hostile(f"{packed}: a bomb (at most {limits.ratio:g} times the packed size)")
 
 
@@ -120,7 +119,7 @@ class _Names:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.seen: dict[tuple[str, ...], tuple[tuple[str, ...], bool]] = {}  # as seen -> (as written, is a folder)
-        self.count = 0
+        self.count = 0  # of members; those that name nothing new count, too
 
     def judged(self, entry: Entry) -> tuple[str, ...]:
         """The parts of a member's name; Hostile where it must not be unpacked."""
@@ -128,15 +127,17 @@ class _Names:
         if self.count > self.limits.members:
             raise Hostile(f"holds more than {self.limits.members:,} members")
         if entry.strange:
-            raise Hostile(f"member {_shown(entry.name)} is {entry.strange}; only plain files and folders are unpacked")
+            raise Hostile(
+                f"has the member {_shown(entry.name)}, {entry.strange}; only plain files and folders are taken"
+            )
         reason = _fault(entry.name, self.limits)
         if reason:
-            raise Hostile(f"member {_shown(entry.name)} {reason}")
+            raise Hostile(f"has the member {_shown(entry.name)}, which {reason}")
         parts = tuple(part for part in entry.name.split("/") if part not in ("", "."))
         if not parts and not entry.is_folder:
-            raise Hostile(f"member {_shown(entry.name)} is a file without a name")
+            raise Hostile(f"has the member {_shown(entry.name)}, a file without a name")
         if not entry.is_folder and entry.name.endswith("/"):
-            raise Hostile(f"member {_shown(entry.name)} is a file with the name of a folder")
+            raise Hostile(f"has the member {_shown(entry.name)}, a file with the name of a folder")
         for depth in range(1, len(parts) + 1):
             self._note(parts[:depth], depth < len(parts) or entry.is_folder, depth == len(parts), entry)
         return parts
@@ -145,16 +146,18 @@ class _Names:
         key = tuple(unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold()) for part in parts)
         before = self.seen.get(key)
         if before is None:
+            if len(self.seen) >= self.limits.members:
+                raise Hostile(f"holds more than {self.limits.members:,} files and folders")
             self.seen[key] = (parts, is_folder)
             return
         written, was_folder = before
         if written != parts:
             other = _shown("/".join(written))
-            raise Hostile(f"member {_shown(entry.name)} and {other} are the same name where case does not count")
+            raise Hostile(f"has the members {_shown(entry.name)} and {other}, one name where case does not count")
         if is_last and not is_folder and not was_folder:
-            raise Hostile(f"member {_shown(entry.name)} is there twice")
+            raise Hostile(f"has the member {_shown(entry.name)} twice")
         if is_folder != was_folder:
-            raise Hostile(f"member {_shown(entry.name)} is a file where a folder is, or the other way round")
+            raise Hostile(f"has the member {_shown(entry.name)}, a file where a folder is or the other way round")
 
     def folders(self) -> Iterator[str]:
         for parts, is_folder in self.seen.values():
@@ -193,6 +196,3 @@ def _shown(name: str) -> str:
     """A name in quotes with nothing in it that a terminal would obey."""
     text = ascii(name) if not name.isprintable() else repr(name)
     return text if len(text) <= 120 else f"{text[:80]}…{text[-30:]}"
-
-
-__all__ = ["Contents", "Damaged", "Hostile", "Limits", "survey", "unpack"]

@@ -48,15 +48,16 @@ class Patience:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told: bytes done and total (0: not known); sentences; the total before its first byte; the first bytes.
+    """Who is told and asked: `advance(done, total)` in bytes (total 0: not known) and sentences to `say`.
 
-    `judge_size(total, there)` and `judge_head(bytes)` may raise ValueError to end the download.
+    `judge_size(total, there)` is asked before bytes are written, and raises ValueError to end the download;
+    `judge_head(first bytes)` says what is wrong with them, or nothing.
     """
 
     advance: Callable[[int, int], None]
     say: Callable[[str], None]
     judge_size: Callable[[int, int], None]
-    judge_head: Callable[[bytes], None]
+    judge_head: Callable[[bytes], str]
 
 
 @dataclass(frozen=True)
@@ -137,67 +138,74 @@ def _complete(part: _Part, patience: Patience, watcher: Watcher) -> None:
 def _attempt(part: _Part, patience: Patience, watcher: Watcher) -> None:
     """One request; its bytes are written as they come."""
     with opened(part.state.url, part.conditions(), patience.timeout_s) as answer:
-        expected = _settle(part, answer, watcher)
-        if not part.complete:
-            watcher.judge_size(part.state.total or 0, part.done)
-            _read(part, answer, expected, patience, watcher)
+        if answer.status == 416:
+            _judge_416(part, answer)
+            return
+        end = _go_on(part, answer, watcher) if answer.status == 206 else _begin(part, answer, watcher)
+        _read(part, answer, end, patience, watcher)
 
 
-def _settle(part: _Part, answer: Answer, watcher: Watcher) -> int | None:
-    """Makes the part what the answer's body goes on from; returns how long that body must be, None: not said."""
-    headers = answer.headers
-    etag, modified = headers.get("ETag"), headers.get("Last-Modified")
-    length = _number(headers.get("Content-Length"))
-    if answer.status == 416:
-        if part.done and _range(headers)[2] == part.done and part.state.total in (None, part.done):
-            part.state = replace(part.state, total=part.done)
-            return 0
-        if not part.done:
-            raise Refused("the server answered 416 to a request for the whole file; check the address")
+def _judge_416(part: _Part, answer: Answer) -> None:
+    """There is nothing after what there is: that was all of it, or the server's file is another one now."""
+    if not part.done:
+        raise Refused("the server answered 416 to a request for the whole file; check the address")
+    if _range(answer.headers)[2] == part.done and part.state.total in (None, part.done):
+        part.state = replace(part.state, total=part.done)
+        return
+    part.restart()
+    raise TryAgain("the server's file is not as long as it was said to be; from the beginning")
+
+
+def _go_on(part: _Part, answer: Answer, watcher: Watcher) -> int:
+    """Whether an answer with a part is what was asked for; returns where it ends."""
+    begin, last, total = _range(answer.headers)
+    state, etag = part.state, answer.headers.get("ETag")
+    same = part.done and begin == part.done and (not state.etag or not etag or etag == state.etag)
+    if not same or last is None or (None not in (state.total, total) and total != state.total):
         part.restart()
-        raise TryAgain("the server's file is not the one begun with; from the beginning")
-    if answer.status == 206:
-        begin, end, total = _range(headers)
-        state = part.state
-        same = begin == part.done and (not state.etag or not etag or etag == state.etag)
-        if not same or end is None or None not in (state.total, total) and total != state.total:
-            part.restart()
-            raise TryAgain("the server answered with another part than was asked for; from the beginning")
-        part.resumed = part.resumed or part.done > 0
-        part.state = replace(state, total=total if state.total is None else state.total)
-        return end + 1 - part.done
+        raise TryAgain("the server answered with another part than was asked for; from the beginning")
+    part.resumed = True
+    part.state = replace(state, total=total if state.total is None else state.total)
+    watcher.judge_size(part.state.total or 0, part.done)
+    return last + 1
+
+
+def _begin(part: _Part, answer: Answer, watcher: Watcher) -> int | None:
+    """Judges the first bytes of a whole file, and only then gives up what there is; returns where it ends, if said."""
+    headers = answer.headers
+    chunked = headers.get("Transfer-Encoding", "identity").lower() != "identity"
+    length = None if chunked else _number(headers.get("Content-Length"))
+    head = b""
+    while len(head) < HEAD_BYTES and (piece := answer.read(HEAD_BYTES - len(head))):
+        head += piece
+    if len(head) < min(HEAD_BYTES, length or 0):
+        raise TryAgain(f"the connection was cut at {len(head):,} of {length:,} bytes")
+    if reason := watcher.judge_head(head):
+        if part.done:  # a proxy's page, between the parts of a good file
+            raise TryAgain(reason)
+        raise Refused(f"{reason}; check the address and the proxy")
     if part.done:
         watcher.say("the server sends from the beginning (its file has changed, or it cannot send parts)")
         part.restart()
-    if headers.get("Transfer-Encoding", "identity").lower() != "identity":
-        length = None
-    part.state = replace(part.state, etag=etag, last_modified=modified, total=length)
+    part.state = replace(part.state, etag=headers.get("ETag"), last_modified=headers.get("Last-Modified"), total=length)
+    watcher.judge_size(length or 0, 0)
+    part.write(head)
     return length
 
 
-def _read(part: _Part, answer: Answer, expected: int | None, patience: Patience, watcher: Watcher) -> None:
+def _read(part: _Part, answer: Answer, end: int | None, patience: Patience, watcher: Watcher) -> None:
     """Writes the body; TryAgain where it ends too early or comes too slowly."""
-    begun, window_done, window_at = part.done, part.done, time.monotonic()
-    judged = begun >= HEAD_BYTES
-    while expected is None or part.done - begun < expected:
-        left = PIECE_BYTES if expected is None else min(PIECE_BYTES, expected - (part.done - begun))
-        piece = answer.read(left)
-        if not piece:
-            break
+    window_done, window_at = part.done, time.monotonic()
+    while piece := answer.read(PIECE_BYTES if end is None else max(0, min(PIECE_BYTES, end - part.done))):
         part.write(piece)
-        if not judged and part.done >= HEAD_BYTES:
-            watcher.judge_head(part.head())
-            judged = True
         watcher.advance(part.done, part.state.total or 0)
         now = time.monotonic()
         if now - window_at > patience.slow_window_s:
             if (part.done - window_done) / (now - window_at) < patience.slowest_bytes_per_s:
                 raise TryAgain(f"the server sends less than {patience.slowest_bytes_per_s:.0f} bytes a second")
             window_done, window_at = part.done, now
-    if not judged:
-        watcher.judge_head(part.head())
-    if expected is not None and part.done - begun < expected:
-        raise TryAgain(f"the connection was cut at {part.done:,} of {part.state.total or begun + expected:,} bytes")
+    if end is not None and part.done < end:
+        raise TryAgain(f"the connection was cut at {part.done:,} of {part.state.total or end:,} bytes")
     if part.state.total is None:  # the end of the body is all that says where the file ends
         part.state = replace(part.state, total=part.done)
     if not part.complete:
@@ -266,12 +274,6 @@ class _Part:
         if time.monotonic() - self.synced_at > SYNC_S:
             self.sync()
 
-    def head(self) -> bytes:
-        """The file's first bytes."""
-        self.file.flush()
-        with self.path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-
     def sync(self) -> None:
         """Brings what there is to the disk and then says so in archive.json."""
         if self.file.closed or not self.path.exists():
@@ -327,9 +329,9 @@ def _read_state(path: Path) -> _State:
         state = _State(**raw)
         texts = (state.etag, state.last_modified)
         numbers = (state.synced, 0 if state.total is None else state.total)
-        if all(t is None or isinstance(t, str) and t.isprintable() for t in texts) and isinstance(state.url, str):
-            if all(isinstance(n, int) and n >= 0 for n in numbers):
-                return state
+        sound = all(t is None or (isinstance(t, str) and t.isprintable()) for t in texts)
+        if sound and isinstance(state.url, str) and all(isinstance(n, int) and n >= 0 for n in numbers):
+            return state
     return _State("")
 
 

@@ -11,7 +11,6 @@ import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from decaseg.storage.stream import Damaged, Stream
@@ -19,6 +18,7 @@ from decaseg.storage.stream import Damaged, Stream
 BLOCK = tarfile.BLOCKSIZE
 MOST_HEADER_BYTES = 1 << 20  # of a long name or of extended attributes
 PIECE_BYTES = 1 << 20
+MOST_PADDING_BYTES = 1 << 24
 KINDS = {
     tarfile.LNKTYPE: "a hard link",
     tarfile.SYMTYPE: "a symbolic link",
@@ -47,6 +47,7 @@ class Reader:
     """
 
     def __init__(self, file: IO[bytes]) -> None:
+        self.data_left = 0
         self.stream = Stream(file)
         self.size_on_disk = self.stream.size_on_disk
         self.position = 0  # in the unpacked stream
@@ -79,9 +80,11 @@ class Reader:
         if name is not None or size is not None:
             raise Damaged("ends with a name that has no member")
         if self.stream.gzipped:
+            padding = 0
             while piece := self.stream.read(PIECE_BYTES):
-                self.position += len(piece)
-                yield Entry("", 0, True, "")  # so that limits are looked at while the padding is read
+                padding += len(piece)
+                if padding > MOST_PADDING_BYTES:
+                    raise Damaged(f"goes on for more than {MOST_PADDING_BYTES:,} bytes after its end mark")
 
     def data(self) -> Iterator[bytes]:
         """The current member's bytes."""
@@ -115,10 +118,10 @@ class Reader:
         self.position += len(block)
         if len(block) < BLOCK:
             raise Damaged("is cut short: a tar ends with a block of zeros" if self.position else "is empty")
+        if not any(block):
+            return None
         try:
             return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        except tarfile.EOFHeaderError:
-            return None
         except (tarfile.HeaderError, ValueError) as error:
             where = "is no tar archive" if self.position == BLOCK else f"is damaged at byte {self.position - BLOCK:,}"
             raise Damaged(f"{where} ({error})") from None
@@ -184,8 +187,3 @@ def kind_of(head: bytes) -> str:
     except (tarfile.HeaderError, ValueError):
         return f"something else (it begins with {head[:16]!r})"
     return ""
-
-
-def opened(path: Path) -> IO[bytes]:
-    """The archive's file."""
-    return path.open("rb")

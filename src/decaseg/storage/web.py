@@ -204,6 +204,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if urlsplit(req.full_url).scheme == "https" and scheme == "http":
             raise Refused(f"the server redirects from https to {new[:120]!r}, which anybody on the way could change")
         check_url(new)
+        fp.close()  # urllib would read its body to the end, however long it is
         try:
             return super().http_error_302(req, fp, code, msg, headers)
         except urllib.error.HTTPError as error:
