@@ -178,8 +178,8 @@ def _begin(part: _Part, answer: Answer, watcher: Watcher) -> int | None:
     head = b""
     while len(head) < HEAD_BYTES and (piece := answer.read(HEAD_BYTES - len(head))):
         head += piece
-    if len(head) < min(HEAD_BYTES, length or 0):
-        raise TryAgain(f"the connection was cut at {len(head):,} of {length:,} bytes")
+    if len(head) < min(HEAD_BYTES, 1 if length is None else length):  # headers that were cut tell no length
+        raise TryAgain(f"the connection was cut after {len(head):,} bytes")
     if reason := watcher.judge_head(head):
         if part.done:  # a proxy's page, between the parts of a good file
             raise TryAgain(reason)

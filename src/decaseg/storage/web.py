@@ -81,6 +81,8 @@ def opened(url: str, headers: Mapping[str, str], timeout_s: float) -> Iterator[A
         with deadline:
             response = _ask(_opener(deadline), request, timeout_s)
         with response:
+            if deadline.words:  # headers that were cut look like headers that ended
+                raise TryAgain(deadline.words)
             if response.status not in (*BODY_STATUS, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
                 raise Refused(f"the server answered {response.status}, without a file; check the address")
             yield Answer(response.status, response.headers, partial(_read, response))
