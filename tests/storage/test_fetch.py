@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from decaseg.storage.fetch import Patience, Source, Watcher, fetch
+from decaseg.storage.fetch import Patience, Watcher, fetch
+from decaseg.storage.part import Source
 from decaseg.storage.tar import kind_of
 from decaseg.storage.web import Refused
 from tests.storage.web_server import (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 Act = Callable[["Handler", bytes], None]
 
@@ -21,11 +23,12 @@ class Site:
     body: bytes
     acts: list[Act]
     port: int = 0
+    scheme: str = "http"
     asked: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/set.tar"
+        return f"{self.scheme}://127.0.0.1:{self.port}/set.tar"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,12 +52,18 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(body: bytes, *acts: Act) -> Iterator[Site]:
-    """The site while the `with` lasts."""
+def serving(body: bytes, *acts: Act, certificate: Path | None = None) -> Iterator[Site]:
+    """The site while the `with` lasts; over TLS with a certificate and its key in one file."""
     site = Site(body, list(acts) or [whole()])
     kind = type("SiteHandler", (Handler,), {"site": site})
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     server.daemon_threads = True
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        site.scheme = "https"
+    server.handle_error = lambda *_: None  # a client that goes away is what these tests are about
     site.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

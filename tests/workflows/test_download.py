@@ -75,6 +75,18 @@ def test_other_packings_come_too(packed, tmp_path, change):
         assert download(site, tmp_path) == 0 and is_whole(tmp_path)
 
 
+def test_an_archive_that_is_here_is_unpacked_with_the_same_care(packed, tmp_path, capsys):
+    archive, root = tmp_path / "a.tar", tmp_path / "root"
+    archive.write_bytes(packed)
+    words = ["download", "4", "--root", str(root), "--archive", str(archive)]
+    assert call([*words, "--md5", "0" * 32]) == 2 and left(root) == []
+    assert call([*words, "--sha256", hashlib.sha256(packed).hexdigest().upper()]) == 0 and is_whole(root)
+    assert archive.read_bytes() == packed and ", as expected" in capsys.readouterr().out
+    archive.write_bytes(HOSTILE["symbolic link"][0]() + END)
+    assert call(["download", "5", "--root", str(root), "--archive", str(archive)]) == 2
+    assert "a symbolic link" in capsys.readouterr().err and left(root) == [NAME] and archive.exists()
+
+
 def test_a_task_of_the_ten_says_licence_and_citation(packed, tmp_path, capsys, monkeypatch):
     """The address and the MD5 of one of the ten are this server's, so that no option is needed."""
     with serving(packed) as site:
@@ -128,6 +140,8 @@ def test_an_unknown_task_lists_the_known(words, tmp_path, capsys):
         (["--url", "file:///etc/passwd"], "http"),
         (["--url", "http://h/a.tar", "--md5", "123"], "--md5 123"),
         (["--url", "http://h/a.tar", "--sha256", "z" * 64], "--sha256"),
+        (["--url", "http://h/a.tar", "--archive", "a.tar"], "--url and --archive: give one"),
+        (["--archive", "absent.tar"], "absent.tar: there is no such file"),
         (["--url", "http://127.0.0.1:9/a.tar", "--retries", "0"], "Connection refused"),
         (["--url", "http://no.invalid/a.tar"], "the host is not known"),
     ],

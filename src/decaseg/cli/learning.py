@@ -51,6 +51,7 @@ def download(
     task: Annotated[str, typer.Argument(metavar="TASK", help="Task04_Hippocampus, 4 or hippocampus.")],
     root: Annotated[Path, typer.Option(metavar="DIR", help="Folder in which TaskNN_Name is made.")],
     url: Annotated[str | None, typer.Option(help="Another address of a .tar or .tar.gz.")] = None,
+    archive: Annotated[Path | None, typer.Option(metavar="FILE", help="An archive that is here already.")] = None,
     md5: Annotated[str | None, typer.Option(help="MD5 that the archive must have.")] = None,
     sha256: Annotated[str | None, typer.Option(help="SHA-256 that the archive must have.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch it even if it is there; keeps the old one.")] = False,
@@ -62,7 +63,7 @@ def download(
     from decaseg.workflows import download as workflow
 
     patience = Patience(timeout_s=timeout, retries=retries)
-    return workflow.run(task, root, url, md5, sha256, force, patience)
+    return workflow.run(task, root, url, md5, sha256, force, patience, archive)
 
 
 @app.command()

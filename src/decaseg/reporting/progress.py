@@ -81,7 +81,7 @@ def _transfer_bar(what: str) -> Iterator[Paced]:
 
 
 def _transfer_lines(what: str) -> Paced:
-    last = time.monotonic() - 10
+    last = float("-inf")
 
     def show(_done: int, _total: int, pace: str) -> None:
         nonlocal last

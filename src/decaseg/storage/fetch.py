@@ -6,32 +6,18 @@ how much of it is safely on the disk. Kill it at any point: the next `fetch` int
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from decaseg.storage.files import read_json, write_json
+from decaseg.storage.part import PIECE_BYTES, Part, Source, Sums
 from decaseg.storage.web import Answer, Refused, TryAgain, opened
 
-PIECE_BYTES = 1 << 20
-SYNC_S = 2.0  # at most so much of a download is lost by a kill
 HEAD_BYTES = 512
 GAIN_BYTES = 1 << 20  # an attempt that brought so much, or a hundredth of the file, starts the count of failures anew
-
-
-@dataclass(frozen=True)
-class Source:
-    """An address and the checksums that its file must have (lower-case hexadecimal; None: not known)."""
-
-    url: str
-    md5: str | None = None
-    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,48 +57,42 @@ class Fetched:
     there_before_bytes: int
 
 
-@dataclass(frozen=True)
-class _State:
-    """What archive.json says: the address, what the server called this version of the file, its size, bytes synced."""
-
-    url: str
-    etag: str | None = None
-    last_modified: str | None = None
-    total: int | None = None
-    synced: int = 0
-
-    @property
-    def validator(self) -> str | None:
-        """What makes a server say whether the file is still the same; weak ETags are no promise of equal bytes."""
-        if self.etag and not self.etag.startswith("W/"):
-            return self.etag
-        return self.last_modified
-
-
 def fetch(source: Source, folder: Path, patience: Patience, watcher: Watcher) -> Fetched:
     """Fetches `source` into `folder`, from where an earlier run stopped; the file is complete and verified.
 
     Refused (a ValueError) for final answers, too many failures in a row or a wrong checksum; what was fetched stays
     for the next run, except where its checksum is wrong. Nothing is asked of the server where the file is complete.
     """
-    with _Part(folder, source, watcher) as part:
+    with Part(folder, source, watcher.say, watcher.advance) as part:
         before = part.done
         _complete(part, patience, watcher)
-        wrong = part.wrong()
+        wrong = part.sums.wrong()
         if wrong and (part.resumed or before):
             watcher.say(f"{wrong}; it was fetched in pieces, so it is fetched once more from the beginning")
             part.restart()
             before = 0
             _complete(part, patience, watcher)
-            wrong = part.wrong()
+            wrong = part.sums.wrong()
         if wrong:
             part.remove()
             raise Refused(f"{source.url}: {wrong}; the file there is another one, or was changed on the way")
         part.sync()
-        return Fetched(part.path, part.done, part.md5, part.sha256, before)
+        return Fetched(part.path, part.done, part.sums.md5, part.sums.sha256, before)
 
 
-def _complete(part: _Part, patience: Patience, watcher: Watcher) -> None:
+def verified(path: Path, source: Source, advance: Callable[[int, int], None]) -> Fetched:
+    """A file that is here already, with its checksums; Refused where they are not those of `source`."""
+    sums, size = Sums(source), path.stat().st_size
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            sums.update(piece)
+            advance(file.tell(), size)
+    if wrong := sums.wrong():
+        raise Refused(f"{path}: {wrong}; it is another file, or damaged")
+    return Fetched(path, size, sums.md5, sums.sha256, 0)
+
+
+def _complete(part: Part, patience: Patience, watcher: Watcher) -> None:
     """Asks until every byte is there; each failure in a row waits twice as long as the one before."""
     failures, furthest = 0, part.done
     while not part.complete:
@@ -135,7 +115,7 @@ def _complete(part: _Part, patience: Patience, watcher: Watcher) -> None:
             raise Refused(text if text.startswith(part.state.url) else f"{part.state.url}: {text}") from None
 
 
-def _attempt(part: _Part, patience: Patience, watcher: Watcher) -> None:
+def _attempt(part: Part, patience: Patience, watcher: Watcher) -> None:
     """One request; its bytes are written as they come."""
     with opened(part.state.url, part.conditions(), patience.timeout_s) as answer:
         if answer.status == 416:
@@ -145,7 +125,7 @@ def _attempt(part: _Part, patience: Patience, watcher: Watcher) -> None:
         _read(part, answer, end, patience, watcher)
 
 
-def _judge_416(part: _Part, answer: Answer) -> None:
+def _judge_416(part: Part, answer: Answer) -> None:
     """There is nothing after what there is: that was all of it, or the server's file is another one now."""
     if not part.done:
         raise Refused("the server answered 416 to a request for the whole file; check the address")
@@ -156,7 +136,7 @@ def _judge_416(part: _Part, answer: Answer) -> None:
     raise TryAgain("the server's file is not as long as it was said to be; from the beginning")
 
 
-def _go_on(part: _Part, answer: Answer, watcher: Watcher) -> int:
+def _go_on(part: Part, answer: Answer, watcher: Watcher) -> int:
     """Whether an answer with a part is what was asked for; returns where it ends."""
     begin, last, total = _range(answer.headers)
     state, etag = part.state, answer.headers.get("ETag")
@@ -170,7 +150,7 @@ def _go_on(part: _Part, answer: Answer, watcher: Watcher) -> int:
     return last + 1
 
 
-def _begin(part: _Part, answer: Answer, watcher: Watcher) -> int | None:
+def _begin(part: Part, answer: Answer, watcher: Watcher) -> int | None:
     """Judges the first bytes of a whole file, and only then gives up what there is; returns where it ends, if said."""
     headers = answer.headers
     chunked = headers.get("Transfer-Encoding", "identity").lower() != "identity"
@@ -193,7 +173,7 @@ def _begin(part: _Part, answer: Answer, watcher: Watcher) -> int | None:
     return length
 
 
-def _read(part: _Part, answer: Answer, end: int | None, patience: Patience, watcher: Watcher) -> None:
+def _read(part: Part, answer: Answer, end: int | None, patience: Patience, watcher: Watcher) -> None:
     """Writes the body; TryAgain where it ends too early or comes too slowly."""
     window_done, window_at = part.done, time.monotonic()
     while piece := answer.read(PIECE_BYTES if end is None else max(0, min(PIECE_BYTES, end - part.done))):
@@ -210,129 +190,6 @@ def _read(part: _Part, answer: Answer, end: int | None, patience: Patience, watc
         part.state = replace(part.state, total=part.done)
     if not part.complete:
         raise TryAgain("the server sent less than was asked for", 0.0)
-
-
-class _Part:
-    """The file as far as it is there, with the checksums of that much."""
-
-    def __init__(self, folder: Path, source: Source, watcher: Watcher) -> None:
-        self.path, self.state_path = folder / "archive.part", folder / "archive.json"
-        self.source, self.watcher = source, watcher
-        self.state, self.resumed = _State(source.url), False
-        self.synced_at = time.monotonic()
-
-    def __enter__(self) -> _Part:
-        self.file = self.path.open("a+b")
-        self.reset()
-        found = _read_state(self.state_path)
-        if found.url == self.source.url and found.synced <= self.path.stat().st_size:
-            if found.validator or found.synced == found.total or self.verifiable:
-                self.state = found
-        elif found.url not in ("", self.source.url):
-            self.watcher.say("an earlier download here was from another address; beginning anew")
-        self.file.truncate(self.state.synced)
-        self._digest_what_is_there()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # a full disk; a download that failed says why by itself
-            self.sync()
-        with suppress(OSError):
-            self.file.close()
-
-    @property
-    def verifiable(self) -> bool:
-        return bool(self.source.md5 or self.source.sha256)
-
-    @property
-    def complete(self) -> bool:
-        return self.state.total is not None and self.done == self.state.total
-
-    @property
-    def md5(self) -> str:
-        return self._md5.hexdigest()
-
-    @property
-    def sha256(self) -> str | None:
-        return self._sha256.hexdigest() if self._sha256 else None
-
-    def conditions(self) -> dict[str, str]:
-        """The headers that ask for what is missing, where the server still has the file begun with."""
-        if not self.done or not (self.state.validator or self.verifiable):
-            if self.done:
-                self.restart()
-            return {}
-        asked = {"Range": f"bytes={self.done}-"}
-        return asked | ({"If-Range": self.state.validator} if self.state.validator else {})
-
-    def write(self, piece: bytes) -> None:
-        self.file.write(piece)
-        self.done += len(piece)
-        self._md5.update(piece)
-        if self._sha256:
-            self._sha256.update(piece)
-        if time.monotonic() - self.synced_at > SYNC_S:
-            self.sync()
-
-    def sync(self) -> None:
-        """Brings what there is to the disk and then says so in archive.json."""
-        if self.file.closed or not self.path.exists():
-            return
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.state = replace(self.state, synced=self.done)
-        write_json(self.state_path, asdict(self.state))
-        self.synced_at = time.monotonic()
-
-    def restart(self) -> None:
-        """Forgets everything but the address."""
-        self.state = _State(self.source.url)
-        write_json(self.state_path, asdict(self.state))  # before the bytes go: it must never promise too many
-        self.file.truncate(0)
-        self.reset()
-
-    def remove(self) -> None:
-        self.restart()
-        self.path.unlink()
-        self.state_path.unlink()
-
-    def wrong(self) -> str:
-        """How the file differs from what was expected; empty where it does not."""
-        for name, expected, found in (
-            ("MD5", self.source.md5, self.md5),
-            ("SHA-256", self.source.sha256, self.sha256),
-        ):
-            if expected and expected != found:
-                return f"its {name} is {found}, {expected} was expected"
-        return ""
-
-    def reset(self) -> None:
-        self.done = 0
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sha256 = hashlib.sha256() if self.source.sha256 else None
-
-    def _digest_what_is_there(self) -> None:
-        """The checksums go over the part that an earlier run fetched, too."""
-        self.file.seek(0)
-        while piece := self.file.read(PIECE_BYTES):
-            self._md5.update(piece)
-            if self._sha256:
-                self._sha256.update(piece)
-            self.done += len(piece)
-            self.watcher.advance(self.done, self.state.total or 0)
-
-
-def _read_state(path: Path) -> _State:
-    """What an earlier run left; an empty address where that is nothing, or damaged."""
-    with suppress(ValueError, TypeError, KeyError, AttributeError):
-        raw: dict[str, Any] = read_json(path)
-        state = _State(**raw)
-        texts = (state.etag, state.last_modified)
-        numbers = (state.synced, 0 if state.total is None else state.total)
-        sound = all(t is None or (isinstance(t, str) and t.isprintable()) for t in texts)
-        if sound and isinstance(state.url, str) and all(isinstance(n, int) and n >= 0 for n in numbers):
-            return state
-    return _State("")
 
 
 def _number(text: str | None) -> int | None:

@@ -21,9 +21,10 @@ from decaseg.reporting.words import amount
 from decaseg.storage import msd
 from decaseg.storage.archive import Contents, Hostile, survey, unpack
 from decaseg.storage.decathlon import Dataset, read_dataset
-from decaseg.storage.fetch import Fetched, Patience, Source, Watcher, fetch
+from decaseg.storage.fetch import Fetched, Patience, Watcher, fetch, verified
 from decaseg.storage.files import sync_folder
 from decaseg.storage.lock import held
+from decaseg.storage.part import Source
 from decaseg.storage.stream import Damaged
 from decaseg.storage.tar import kind_of
 from decaseg.storage.web import check_url
@@ -35,11 +36,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to fetch and the name of the data set's folder; `task` where it is one of the ten, from MONAI or not."""
+    """What to fetch and the name of the data set's folder; `task` where it is one of the ten, from MONAI or not.
+
+    With `archive`, a file that is here already, nothing is fetched; `source.url` is then its path.
+    """
 
     name: str
     source: Source
     task: msd.Task | None
+    archive: Path | None = None
 
 
 def run(
@@ -50,13 +55,15 @@ def run(
     sha256: str | None = None,
     force: bool = False,
     patience: Patience = Patience(),
+    archive: Path | None = None,
 ) -> int:
     """Makes `root/TaskNN_Name` and returns 0; where it is there and whole, says so and does nothing.
 
+    `archive` is a file to unpack instead of fetching one; it is left as it is.
     With `force` a folder of that name is kept beside, as NAME.before-1. ValueError for unknown tasks, final answers of
     the server, too little space, archives that are damaged, hostile or no data set, and a folder that is not whole.
     """
-    wanted = _wanted(task, url, md5, sha256)
+    wanted = _wanted(task, url, md5, sha256, archive)
     target, work = root / wanted.name, root / f".{wanted.name}.download"
     if not force and _is_there(target):
         print(f"{target} is there already, and whole; --force fetches it anew")
@@ -78,9 +85,12 @@ def run(
 def _download(wanted: Wanted, root: Path, target: Path, work: Path, patience: Patience) -> None:
     shutil.rmtree(work / "unpacked", ignore_errors=True)  # of a run that was killed
     with _disk_full(root):
-        _say(f"{wanted.name}: fetching {wanted.source.url}")
-        with transfer("fetching") as advance:
-            fetched = fetch(wanted.source, work, patience, _watcher(root, advance))
+        _say(f"{wanted.name}: {'reading' if wanted.archive else 'fetching'} {wanted.source.url}")
+        with transfer("reading" if wanted.archive else "fetching") as advance:
+            if wanted.archive:
+                fetched = verified(wanted.archive, wanted.source, advance)
+            else:
+                fetched = fetch(wanted.source, work, patience, _watcher(root, advance))
         if fetched.there_before_bytes:
             _say(f"{fetched.there_before_bytes:,} of {fetched.size_bytes:,} bytes were there from an earlier run")
         with _or_nothing(work, wanted):
@@ -94,20 +104,27 @@ def _download(wanted: Wanted, root: Path, target: Path, work: Path, patience: Pa
     _tell(wanted, target, dataset, fetched, contents)
 
 
-def _wanted(task: str, url: str | None, md5: str | None, sha256: str | None) -> Wanted:
-    found = msd.find_task(task)
-    if found is None and (url is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{1,99}", task)):
-        hint = "give one by name or number" if url is None else "or a plain new name for the folder"
+def _wanted(task: str, url: str | None, md5: str | None, sha256: str | None, archive: Path | None) -> Wanted:
+    if url is not None and archive is not None:
+        raise ValueError("--url and --archive: give one of them")
+    found, elsewhere = msd.find_task(task), url is not None or archive is not None
+    if found is None and (not elsewhere or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{1,99}", task)):
+        hint = "give one by name or number" if not elsewhere else "or a plain new name for the folder"
         raise ValueError(f"TASK {task!r}: is none of {msd.known()}; {hint}")
     for name, text, digits in (("--md5", md5, 32), ("--sha256", sha256, 64)):
         if text is not None and not re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", text):
             raise ValueError(f"{name} {text}: must be {digits} hexadecimal digits, as md5sum or sha256sum print them")
     folder = found.folder if found else task
+    sums = (md5 and md5.lower(), sha256 and sha256.lower())
+    if archive is not None:
+        if not archive.is_file():
+            raise ValueError(f"--archive {archive}: there is no such file; name a .tar or .tar.gz")
+        return Wanted(folder, Source(str(archive), *sums), found, archive)
     if url is None and found is not None:
         url, md5 = found.url, md5 or found.md5
     assert url is not None
     check_url(url)
-    return Wanted(folder, Source(url, md5 and md5.lower(), sha256 and sha256.lower()), found)
+    return Wanted(folder, Source(url, md5 and md5.lower(), sums[1]), found)
 
 
 @contextmanager
@@ -200,7 +217,7 @@ def _or_nothing(work: Path, wanted: Wanted) -> Iterator[None]:
     except ValueError as error:
         shutil.rmtree(work, ignore_errors=True)
         if isinstance(error, Damaged):
-            text = f"the archive {error}; fetch it again, with --sha256 or --md5 where one is known"
+            text = f"the archive {error}; get it again, with --sha256 or --md5 where one is known"
         elif isinstance(error, Hostile):
             text = f"the archive is not unpacked: it {error}"
         else:
@@ -271,7 +288,7 @@ def _tell(wanted: Wanted, target: Path, dataset: Dataset, fetched: Fetched, cont
         print(f"licence: {msd.LICENCE}")
         print(f"cite:    {msd.CITATION}")
     else:
-        print(f"licence: ask who keeps {wanted.source.url}")
+        print(f"licence: ask those who gave you {wanted.source.url}")
     print(f"next:    decaseg check {shlex.quote(str(target))}")
 
 
