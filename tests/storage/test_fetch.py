@@ -118,6 +118,14 @@ def test_a_file_that_changed_is_fetched_from_the_beginning(tmp_path, marks):
         assert got == OTHER and "from the beginning" in told
 
 
+@pytest.mark.parametrize("marks", [{}, {"etag": False, "modified": NEW}], ids=["etag", "date"])
+def test_a_server_that_heeds_no_condition_is_found_out_by_what_it_says_of_the_file(tmp_path, marks):
+    before = {"etag": False, "modified": OLD} if marks else {}
+    other = OTHER + bytes(len(BODY) - len(OTHER))
+    with serving(BODY, whole(cut=60_000, **before), whole(other=other, conditions=False, **marks)) as site:
+        assert fetched(site, tmp_path)[0] == other
+
+
 def test_a_change_that_the_server_hides_is_found_by_the_checksum(tmp_path):
     """Without ETag and date nobody knows that the second half is another file's; the MD5 does."""
     other = OTHER + bytes(len(BODY) - len(OTHER))
@@ -176,6 +184,7 @@ def test_a_length_that_is_too_short_gives_that_much(tmp_path):
         ([redirect("http://user:word@127.0.0.1/")], "user name"),
         ([redirect("http://[::1/")], "no address"),
         ([status(302)], "redirect to nowhere"),
+        ([redirect("/a b/\xe9.tar"), status(404)], "404"),
     ],
 )  # fmt: skip
 def test_what_no_repetition_mends_is_one_line(tmp_path, acts, says):

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from decaseg.storage.web import Refused, TryAgain, opened
-from tests.storage.web_server import redirect, serving, whole
+from tests.storage.web_server import redirect, serving, status, whole
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,14 @@ def test_https_does_not_lead_to_http_but_http_may_to_https(certificate, monkeypa
         assert not plain.asked
     with serving(b"safe", whole(), certificate=certificate) as secret, serving(b"", redirect(secret.url)) as first:
         assert read(first.url) == b"safe"
+
+
+def test_a_proxy_that_refuses_is_named(monkeypatch):
+    with serving(b"", status(407)) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        with pytest.raises(Refused, match=r"407 Proxy Authentication Required.*check https_proxy"):
+            read("https://data.invalid/set.tar")
 
 
 def test_tls_that_breaks_off_is_tried_again_and_not_a_crash(certificate, monkeypatch):

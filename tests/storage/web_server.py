@@ -41,6 +41,8 @@ class Handler(BaseHTTPRequestHandler):
         with suppress(OSError):
             site.acts[min(number, len(site.acts) - 1)](self, site.body)
 
+    do_CONNECT = do_GET
+
     def head(self, status: int, **headers: object) -> None:
         self.send_response(status)
         for name, value in headers.items():
@@ -80,15 +82,16 @@ def etag_of(body: bytes) -> str:
 
 def whole(
     cut: int | None = None, ranges: bool = True, etag: bool = True, modified: str | None = None,
-    other: bytes | None = None, rate: float | None = None,
+    other: bytes | None = None, rate: float | None = None, conditions: bool = True,
 ) -> Act:  # fmt: skip
     """A good server; `cut` ends the connection after so many bytes of a body, `other` is sent instead of the site's
-    body, `rate` is in bytes a second. Without `etag` and `modified` nothing says whether a file is still the same."""
+    body, `rate` is in bytes a second. Without `etag` and `modified` nothing says whether a file is still the same;
+    without `conditions` If-Range is not heeded."""
 
     def act(handler: Handler, body: bytes) -> None:
         body = body if other is None else other
         marks = ({"ETag": etag_of(body)} if etag else {}) | ({"Last_Modified": modified} if modified else {})
-        begin = _begin(handler, marks) if ranges else 0
+        begin = _begin(handler, marks if conditions else None) if ranges else 0
         if begin >= len(body) > 0:
             handler.head(416, Content_Range=f"bytes */{len(body)}", **marks)
             return
@@ -107,11 +110,11 @@ def whole(
     return act
 
 
-def _begin(handler: Handler, marks: dict[str, str]) -> int:
-    """Where the answer begins: what Range asks for, where If-Range still holds."""
+def _begin(handler: Handler, marks: dict[str, str] | None) -> int:
+    """Where the answer begins: what Range asks for, where If-Range still holds (None: whatever it says)."""
     matched = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
     condition = handler.headers.get("If-Range")
-    if matched is None or (condition is not None and condition not in marks.values()):
+    if matched is None or (condition is not None and marks is not None and condition not in marks.values()):
         return 0
     return int(matched.group(1))
 

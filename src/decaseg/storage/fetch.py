@@ -139,9 +139,15 @@ def _judge_416(part: Part, answer: Answer) -> None:
 def _go_on(part: Part, answer: Answer, watcher: Watcher) -> int:
     """Whether an answer with a part is what was asked for; returns where it ends."""
     begin, last, total = _range(answer.headers)
-    state, etag = part.state, answer.headers.get("ETag")
-    same = part.done and begin == part.done and (not state.etag or not etag or etag == state.etag)
-    if not same or last is None or (None not in (state.total, total) and total != state.total):
+    state = part.state
+    same = part.done > 0 and begin == part.done and last is not None
+    for known, told in (
+        (state.total, total),
+        (state.etag, answer.headers.get("ETag")),
+        (state.last_modified, answer.headers.get("Last-Modified")),
+    ):
+        same = same and (known is None or told is None or known == told)
+    if not same or last is None:
         part.restart()
         raise TryAgain("the server answered with another part than was asked for; from the beginning")
     part.resumed = True

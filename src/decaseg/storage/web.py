@@ -10,6 +10,7 @@ import email.utils
 import http.client
 import socket
 import ssl
+import string
 import threading
 import time
 import urllib.error
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import IO, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 MOST_REDIRECTS = 5
 BODY_STATUS = (200, 206)
@@ -140,6 +141,8 @@ def _in_our_words(deadline: _Deadline) -> Iterator[None]:
         if isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN:
             advice = "check the address, the network, and whether a proxy (https_proxy) is needed"
             raise Refused(f"the host is not known ({reason.strerror}); {advice}") from None
+        if str(reason).startswith("Tunnel connection failed: 4"):
+            raise Refused(f"the proxy does not let you through ({reason}); check https_proxy") from None
         raise TryAgain(deadline.words or _words(reason)) from None
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise TryAgain(deadline.words or _words(error)) from None
@@ -197,7 +200,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if sum(visited.values()) >= MOST_REDIRECTS:
             raise Refused(f"the server redirects in a loop, or more than {MOST_REDIRECTS} times; check the address")
         try:
-            new = urljoin(req.full_url, place)
+            new = quote(urljoin(req.full_url, place), encoding="iso-8859-1", safe=string.punctuation)  # as urllib will
             scheme = urlsplit(new).scheme
         except ValueError:
             raise Refused(f"the server redirects to {place[:120]!r}, which is no address; check the address") from None
