@@ -1,15 +1,18 @@
 """`decaseg download` from a real server into a real folder, as processes where it is killed."""
 
 import ast
+import errno
 import hashlib
 import importlib.util
 import io
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from pathlib import Path
 
@@ -49,8 +52,12 @@ def left(root):
 
 
 def is_whole(root):
-    files = {p.name: p.read_bytes() for p in (root / NAME).rglob("*") if p.is_file()}
-    dataset = read_dataset(root / NAME)
+    return is_whole_at(root / NAME)
+
+
+def is_whole_at(folder):
+    files = {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    dataset = read_dataset(folder)
     return len(dataset.training) == 4 and len(files) == 5 and "._dataset.json" not in files
 
 
@@ -320,6 +327,55 @@ def test_killed_at_each_turn_the_rerun_completes(packed, tmp_path, point):
         asked = len(site.asked)
         assert download(site, tmp_path) == 0 and len(site.asked) == asked  # what was fetched is not fetched again
     assert is_whole(tmp_path) and left(tmp_path) == [NAME]
+
+
+CALLS = ((io, "open"), (os, "open"), (os, "fsync"), (os, "replace"), (os, "rename"), (os, "mkdir"), (os, "unlink"))
+
+
+def fail_at(number, monkeypatch):
+    """Makes the `number`-th of all calls that touch the disk fail; returns a list of the calls made."""
+    made = []
+
+    def failing(real, name):
+        def call_or_fail(*words, **more):
+            if threading.current_thread() is threading.main_thread():
+                made.append(name)
+                if len(made) == number:
+                    raise OSError(errno.EIO, "Input/output error")
+            return real(*words, **more)
+
+        return call_or_fail
+
+    for module, name in CALLS:
+        monkeypatch.setattr(module, name, failing(getattr(module, name), name))
+    return made
+
+
+def test_whichever_call_to_the_disk_fails_the_data_set_is_whole_or_absent(packed, tmp_path, capsys, monkeypatch):
+    """Every call in turn; the rerun completes, and a data set that was there before is still there."""
+    with serving(packed) as site:
+        with monkeypatch.context() as patched:
+            made = fail_at(0, patched)
+            assert download(site, tmp_path / "count") == 0
+        assert len(made) > 25 and {name for _, name in CALLS} - {"rename"} <= set(made)
+        for number in range(1, len(made) + 1):
+            root = tmp_path / str(number)
+            with monkeypatch.context() as patched:
+                fail_at(number, patched)
+                code = download(site, root)
+            said = capsys.readouterr().err
+            assert code in (0, 2) and "Traceback" not in said and "internal" not in said, (number, made[number - 1])
+            assert is_whole(root) if code == 0 else not (root / NAME).exists() or is_whole(root), number
+            assert download(site, root) == 0 and is_whole(root), (number, made[number - 1])
+            assert left(root) in ([NAME], [f".{NAME}.download", NAME]), left(root)
+        root = tmp_path / "forced"
+        assert download(site, root) == 0
+        for number in range(1, len(made) + 2, 3):
+            with monkeypatch.context() as patched:
+                fail_at(number, patched)
+                download(site, root, "--force")
+            assert any(is_whole_at(root / name) for name in left(root) if name[0] != "."), number
+            assert download(site, root) == 0 and is_whole(root), number
 
 
 def test_what_others_put_in_its_way_is_not_followed(packed, tmp_path, capsys):
