@@ -29,10 +29,9 @@ from tests.synthetic import write_dataset
 NAME = "Task04_Hippocampus"
 
 
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory):
+def archive_of(folder, cases):
     """A small data set as the Decathlon packs its own, macOS's litter included."""
-    root = write_dataset(tmp_path_factory.mktemp("made") / "set", cases=4)
+    root = write_dataset(folder, cases=cases)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(root, NAME)
@@ -43,6 +42,11 @@ def packed(tmp_path_factory):
     return buffer.getvalue()
 
 
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    return archive_of(tmp_path_factory.mktemp("made") / "set", cases=4)
+
+
 def download(site, root, *more):
     return call(["download", "4", "--root", str(root), "--url", site.url, *map(str, more)])
 
@@ -51,14 +55,14 @@ def left(root):
     return sorted(p.name for p in root.iterdir()) if root.exists() else []
 
 
-def is_whole(root):
-    return is_whole_at(root / NAME)
+def is_whole(root, cases=4):
+    return is_whole_at(root / NAME, cases)
 
 
-def is_whole_at(folder):
+def is_whole_at(folder, cases):
     files = {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     dataset = read_dataset(folder)
-    return len(dataset.training) == 4 and len(files) == 5 and "._dataset.json" not in files
+    return len(dataset.training) == cases and len(files) == cases + 1 and "._dataset.json" not in files
 
 
 def test_it_comes_whole_and_says_what_next(packed, tmp_path, capsys):
@@ -351,9 +355,9 @@ def fail_at(number, monkeypatch):
     return made
 
 
-def test_whichever_call_to_the_disk_fails_the_data_set_is_whole_or_absent(packed, tmp_path, capsys, monkeypatch):
+def test_whichever_call_to_the_disk_fails_the_data_set_is_whole_or_absent(tmp_path, capsys, monkeypatch):
     """Every call in turn; the rerun completes, and a data set that was there before is still there."""
-    with serving(packed) as site:
+    with serving(archive_of(tmp_path / "made", cases=1)) as site:
         with monkeypatch.context() as patched:
             made = fail_at(0, patched)
             assert download(site, tmp_path / "count") == 0
@@ -365,17 +369,17 @@ def test_whichever_call_to_the_disk_fails_the_data_set_is_whole_or_absent(packed
                 code = download(site, root)
             said = capsys.readouterr().err
             assert code in (0, 2) and "Traceback" not in said and "internal" not in said, (number, made[number - 1])
-            assert is_whole(root) if code == 0 else not (root / NAME).exists() or is_whole(root), number
-            assert download(site, root) == 0 and is_whole(root), (number, made[number - 1])
+            assert is_whole(root, 1) if code == 0 else not (root / NAME).exists() or is_whole(root, 1), number
+            assert download(site, root) == 0 and is_whole(root, 1), (number, made[number - 1])
             assert left(root) in ([NAME], [f".{NAME}.download", NAME]), left(root)
         root = tmp_path / "forced"
         assert download(site, root) == 0
-        for number in range(1, len(made) + 2, 3):
+        for number in range(1, len(made) + 2, 4):
             with monkeypatch.context() as patched:
                 fail_at(number, patched)
                 download(site, root, "--force")
-            assert any(is_whole_at(root / name) for name in left(root) if name[0] != "."), number
-            assert download(site, root) == 0 and is_whole(root), number
+            assert any(is_whole_at(root / name, 1) for name in left(root) if name[0] != "."), number
+            assert download(site, root) == 0 and is_whole(root, 1), number
 
 
 def test_what_others_put_in_its_way_is_not_followed(packed, tmp_path, capsys):

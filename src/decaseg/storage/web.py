@@ -247,7 +247,6 @@ class _Deadline:
 
 def _opener(deadline: _Deadline) -> urllib.request.OpenerDirector:
     """Of urllib's handlers only those for http and https: no file:, no ftp:, no data:."""
-    context = ssl.create_default_context()
 
     class Plain(http.client.HTTPConnection):
         def connect(self) -> None:
@@ -266,7 +265,7 @@ def _opener(deadline: _Deadline) -> urllib.request.OpenerDirector:
             return self.do_open(Plain, request)
 
         def https_open(self, request: urllib.request.Request) -> Any:
-            return self.do_open(Tls, request, context=context)
+            return self.do_open(Tls, request, context=ssl.create_default_context())
 
     opener = urllib.request.OpenerDirector()
     for handler in (
