@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from decaseg.storage import lock
 from decaseg.storage.lock import held
 
 HOLD = "import sys, time; from pathlib import Path; from decaseg.storage.lock import held\n" \
@@ -32,3 +33,20 @@ def test_nothing_is_made_where_there_is_nothing(tmp_path):
     with pytest.raises(FileNotFoundError), held(tmp_path / "absent"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_another_process_made_anew_meanwhile_is_not_held(tmp_path, monkeypatch):
+    path = tmp_path / "thing"
+    path.mkdir()
+
+    def replaced(_descriptor):
+        path.rmdir()
+        path.mkdir()
+        return True
+
+    monkeypatch.setattr(lock, "_locked", replaced)
+    with pytest.raises(BlockingIOError, match="replaced"), held(path):
+        pass
+    monkeypatch.setattr(lock, "_locked", lambda _: path.rmdir() or True)
+    with pytest.raises(FileNotFoundError), held(path):
+        pass

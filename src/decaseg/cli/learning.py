@@ -47,6 +47,26 @@ def doctor(as_json: JsonOption = False) -> int:
 
 
 @app.command()
+def download(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Task04_Hippocampus, 4 or hippocampus.")],
+    root: Annotated[Path, typer.Option(metavar="DIR", help="Folder in which TaskNN_Name is made.")],
+    url: Annotated[str | None, typer.Option(help="Another address of a .tar or .tar.gz.")] = None,
+    archive: Annotated[Path | None, typer.Option(metavar="FILE", help="An archive that is here already.")] = None,
+    md5: Annotated[str | None, typer.Option(help="MD5 that the archive must have.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="SHA-256 that the archive must have.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Fetch it even if it is there; keeps the old one.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, metavar="S", help="Seconds without a byte before a cut.")] = 30.0,
+    retries: Annotated[int, typer.Option(min=0, max=100, help="Failures in a row to bear.")] = 5,
+) -> int:
+    """Fetches one of the ten Decathlon data sets: resumes, verifies, unpacks safely."""
+    from decaseg.storage.fetch import Patience
+    from decaseg.workflows import download as workflow
+
+    patience = Patience(timeout_s=timeout, retries=retries)
+    return workflow.run(task, root, url, md5, sha256, force, patience, archive)
+
+
+@app.command()
 def check(dataset: DatasetArgument, as_json: JsonOption = False, threads: ThreadsOption = None) -> int:
     """Every problem that would spoil a training, one line each."""
     from decaseg.workflows import check as workflow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,16 @@ except ImportError:  # Windows
 def held(path: Path) -> Iterator[bool]:
     """Holds an exclusive lock on the file or folder at `path` inside the `with`.
 
-    BlockingIOError at once where another process (or another `held` in this one) holds it; FileNotFoundError where
-    there is nothing at `path`. Gives False where the system or the file system has no locks: nothing is held then.
+    BlockingIOError at once where another process (or another `held` in this one) holds it, or put another one there
+    meanwhile; FileNotFoundError where there is nothing at `path`, or no more. Gives False where the system or the file
+    system has no locks: nothing is held then.
     """
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
-        yield _locked(descriptor)
+        locked = _locked(descriptor)
+        if not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise BlockingIOError(errno.EWOULDBLOCK, "was replaced by another process", str(path))
+        yield locked
     finally:
         os.close(descriptor)
 
