@@ -1,0 +1,277 @@
+// Drives NiiVue: which case, which layers, where the crosshair is. The server's names and colours, nothing from elsewhere.
+
+import { Niivue } from "./niivue.js";
+import { $, about, caseList, greys, keyList, layerRows, legend, make, number, score, segments, swatch } from "./panel.js";
+
+const VIEWS = [["all", "All"], ["axial", "Axial"], ["coronal", "Coronal"], ["sagittal", "Sagittal"], ["render", "3D"], ["montage", "Montage"]];
+const STEP_KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, 1], ArrowDown: [1, -1], PageUp: [2, 1], PageDown: [2, -1] };
+
+const nv = new Niivue({
+  backColor: [0, 0, 0, 1], crosshairColor: [1, 0.78, 0.3, 0.85], crosshairWidth: 1, crosshairWidthUnit: "voxels", crosshairGap: 6,
+  fontColor: [0.93, 0.95, 0.97, 1], isRadiologicalConvention: true, sagittalNoseLeft: true, show3Dcrosshair: false,
+  multiplanarLayout: 2, multiplanarShowRender: 1, tileMargin: 2, dragAndDropEnabled: false, logLevel: "error", loadingText: "",
+  viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", isNearestInterpolation: false, renderOverlayBlend: 1,
+});
+const states = { image: { on: true, opacity: 1 }, prediction: { on: false, opacity: 0.5 }, truth: { on: false, opacity: 0.5 }, verdict: { on: false, opacity: 0.5 } };
+const hidden = new Set();
+let cases = [], current = 0, facts = null, channel = null, view = "all", turn = 0, layers = [];
+
+async function answer(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error((await response.text()).trim() || `the server said ${response.status}`);
+  return response.json();
+}
+
+async function show(index, wanted = null) {
+  const mine = ++turn;
+  $("busy").hidden = false;
+  $("message").hidden = true;
+  current = index;
+  caseList(cases, current, show);
+  $("case").textContent = document.title = cases[index].name;
+  score(cases[index]);
+  try {
+    const found = await answer(`${index}/case.json`);
+    if (mine !== turn) return;
+    const keep = facts && facts.name === found.name ? [...nv.frac2mm(nv.scene.crosshairPos, 0, true)].slice(0, 3) : found.centre_mm;
+    facts = found;
+    channel = Math.min(wanted ?? channel ?? facts.channel, facts.channels.length - 1);
+    layers = [{ key: "image", title: facts.channels[channel].name === "image" ? "Image" : facts.channels[channel].name }, ...facts.layers];
+    start(layers);
+    const { low, high } = facts.channels[channel];
+    const image = { url: `${index}/image-${channel}.nii`, name: `image-${channel}.nii`, colormap: "gray", opacity: 1, cal_min: low, cal_max: high };
+    const maps = facts.layers.map(({ key }) => ({ url: `${index}/${key}.nii`, name: `${key}.nii`, colormap: "red", opacity: 0.5 }));
+    await nv.loadVolumes([image, ...maps]);
+    if (mine !== turn) return;
+    paint();
+    look(view);
+    moveTo(keep);
+    panel();
+    $("busy").hidden = true;
+    document.body.dataset.shown = facts.name;
+    if (index + 1 < cases.length) fetch(`${index + 1}/case.json`).catch(() => {}); // read ahead
+  } catch (error) {
+    if (mine !== turn) return;
+    $("busy").hidden = true;
+    $("message").textContent = error.message;
+    $("message").hidden = false;
+    document.body.dataset.shown = "";
+  }
+}
+
+let started = "";
+// What is on at first: right and wrong where there is truth, else the prediction; later what the reader chose stays.
+function start(found) {
+  const keys = found.map(({ key }) => key).join();
+  if (keys === started) return;
+  started = keys;
+  const first = ["verdict", "prediction", "truth"].find((key) => found.some((layer) => layer.key === key));
+  for (const key of ["verdict", "prediction", "truth"]) states[key].on = key === first;
+}
+
+function paint() {
+  layers.forEach(({ key, parts }, index) => {
+    const volume = nv.volumes[index];
+    if (!volume) return;
+    if (parts) volume.setColormapLabel(lookup(key, parts));
+    volume.opacity = states[key].on ? states[key].opacity : 0;
+  });
+  nv.updateGLVolume();
+}
+
+function lookup(key, parts) {
+  const table = { R: [0], G: [0], B: [0], A: [0], I: [0], labels: [""] };
+  for (const { value, name, colour } of parts) {
+    table.R.push(colour[0]);
+    table.G.push(colour[1]);
+    table.B.push(colour[2]);
+    table.A.push(hidden.has(`${key}/${name}`) ? 0 : 255);
+    table.I.push(value);
+    table.labels.push(name);
+  }
+  return table;
+}
+
+function panel() {
+  segments(VIEWS, view, look);
+  layerRows(layers, states, changeLayer);
+  legend(layers, states, hidden, changePart);
+  const { low, high } = facts.channels[channel];
+  greys(facts, channel, low, high, (wanted) => show(current, wanted), changeWindow);
+  about(facts);
+}
+
+function changeLayer(key, change) {
+  Object.assign(states[key], change);
+  paint();
+  if ("on" in change) legend(layers, states, hidden, changePart);
+  tell();
+}
+
+function changePart(id, hide) {
+  hide ? hidden.add(id) : hidden.delete(id);
+  paint();
+}
+
+function changeWindow(low, high) {
+  nv.volumes[0].cal_min = low;
+  nv.volumes[0].cal_max = high;
+  nv.updateGLVolume();
+}
+
+function look(wanted) {
+  view = wanted;
+  const types = { axial: nv.sliceTypeAxial, coronal: nv.sliceTypeCoronal, sagittal: nv.sliceTypeSagittal, render: nv.sliceTypeRender };
+  nv.setSliceMosaicString(view === "montage" ? mosaic() : "");
+  if (view !== "montage") nv.setSliceType(types[view] ?? nv.sliceTypeMultiplanar);
+  segments(VIEWS, view, look);
+}
+
+function mosaic() {
+  const wide = $("canvas").clientWidth > $("canvas").clientHeight;
+  const [rows, columns] = wide ? [3, 5] : [4, 3];
+  const [low, high] = [nv.frac2mm([0.5, 0.5, 0.12], 0, true)[2], nv.frac2mm([0.5, 0.5, 0.88], 0, true)[2]];
+  const count = rows * columns;
+  const places = Array.from({ length: count }, (_, i) => (low + ((high - low) * i) / (count - 1)).toFixed(1));
+  return "A " + Array.from({ length: rows }, (_, r) => places.slice(r * columns, (r + 1) * columns).join(" ")).join("; A ");
+}
+
+function moveTo(mm) {
+  nv.scene.crosshairPos = nv.mm2frac(mm, 0, true);
+  nv.drawScene();
+  tell();
+}
+
+// Place, grey value and structures at a place in millimetres.
+function at(mm) {
+  const values = nv.volumes.map((volume) => {
+    const [x, y, z] = volume.mm2vox(mm);
+    return volume.getValue(x, y, z);
+  });
+  const found = [];
+  layers.forEach(({ key, title, parts }, index) => {
+    const part = parts?.find(({ value }) => value === Math.round(values[index]));
+    if (parts) found.push({ key, title, part });
+  });
+  return { grey: values[0], found };
+}
+
+const place = (mm) => [["R", "L"], ["A", "P"], ["S", "I"]].map(([plus, minus], i) => `${Math.abs(mm[i]).toFixed(1)} ${mm[i] < 0 ? minus : plus}`).join("  ");
+
+function tell() {
+  if (!nv.volumes.length || !facts) return;
+  const mm = [...nv.frac2mm(nv.scene.crosshairPos, 0, true)].slice(0, 3);
+  const { grey, found } = at(mm);
+  $("mm").textContent = `${place(mm)} mm`;
+  const words = found.map(({ title, part }) => {
+    const span = make("span", { className: "key" }, make("span", { className: "label", textContent: `${title}: ` }));
+    if (part) span.append(swatch(part.colour));
+    span.append(part ? part.name : "nothing");
+    return span;
+  });
+  const value = make("span", { className: "key" }, make("span", { className: "label", textContent: `${layers[0].title}: ` }), number(grey));
+  $("location").replaceChildren(value, ...words);
+}
+
+function hover(event) {
+  const box = $("canvas").getBoundingClientRect();
+  const x = event.clientX - box.left, y = event.clientY - box.top;
+  const frac = nv.volumes.length && facts ? nv.canvasPos2frac([x * nv.uiData.dpr, y * nv.uiData.dpr]) : [-1];
+  const found = frac[0] < 0 ? [] : at([...nv.frac2mm(frac, 0, true)].slice(0, 3)).found.filter(({ key, part }) => part && states[key].on);
+  $("hover").hidden = !found.length;
+  if (!found.length) return;
+  const lines = found.map(({ title, part }) => make("span", {}, swatch(part.colour), found.length > 1 ? `${title}: ${part.name}` : part.name));
+  $("hover").replaceChildren(...lines);
+  const left = Math.min(x + 16, box.width - $("hover").offsetWidth - 6), top = Math.min(y + 16, box.height - $("hover").offsetHeight - 6);
+  $("hover").style.transform = `translate(${left}px, ${top}px)`;
+}
+
+function step([axis, sign]) {
+  const spacing = Math.max(...[0, 1, 2].map((i) => Math.abs(nv.volumes[0].matRAS[axis * 4 + i])), 0.1);
+  const mm = [...nv.frac2mm(nv.scene.crosshairPos, 0, true)].slice(0, 3);
+  mm[axis] += sign * spacing * (axis === 0 ? -1 : 1); // radiological: the picture's left is the patient's right
+  const frac = nv.mm2frac(mm, 0, true);
+  if ([...frac].every((f) => f >= 0 && f <= 1)) moveTo(mm);
+}
+
+function toggle(number) {
+  const layer = layers[number - 1];
+  if (!layer) return;
+  changeLayer(layer.key, { on: !states[layer.key].on });
+  layerRows(layers, states, changeLayer);
+}
+
+// With the name of the key's event, what it does, and its words in the list.
+const KEYS = [
+  [["n"], ["n"], "next case", () => current + 1 < cases.length && show(current + 1)],
+  [["p"], ["p"], "previous case", () => current > 0 && show(current - 1)],
+  [["1", "2", "3", "4"], ["1", "…", "4"], "layers on and off, as listed", (key) => toggle(Number(key))],
+  [["v"], ["v"], "next view: all planes, one plane, 3D, montage", () => look(VIEWS[(VIEWS.findIndex(([key]) => key === view) + 1) % VIEWS.length][0])],
+  [["o"], ["o"], "outlines only", () => $("outline").click()],
+  [Object.keys(STEP_KEYS), ["←", "→", "↑", "↓"], "crosshair by a voxel: right, left, forward, back", (key) => step(STEP_KEYS[key])],
+  [[], ["Page Up", "Page Down"], "crosshair up and down", null],
+  [["+", "=", "-"], ["+", "−"], "overlay more, less opaque", (key) => fade(key === "-" ? -0.1 : 0.1)],
+  [["s"], ["s"], "back to the structure", () => moveTo(facts.centre_mm)],
+  [["r"], ["r"], "reset zoom, turn and window", () => reset()],
+  [["?"], ["?"], "this list", () => ($("help").open ? $("help").close() : $("help").showModal())],
+];
+
+function fade(by) {
+  for (const { key, parts } of layers) {
+    if (parts && states[key].on) states[key].opacity = Math.min(1, Math.max(0.1, Math.round(10 * (states[key].opacity + by)) / 10));
+  }
+  paint();
+  layerRows(layers, states, changeLayer);
+}
+
+function reset() {
+  nv.scene.pan2Dxyzmm = [0, 0, 0, 1];
+  nv.setRenderAzimuthElevation(110, 15);
+  nv.scene.volScaleMultiplier = 1;
+  const { low, high } = facts.channels[channel];
+  changeWindow(low, high);
+  moveTo(facts.centre_mm);
+  panel();
+}
+
+function press(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.matches("input[type=range], select") && event.key.startsWith("Arrow");
+  const turning = event.key.startsWith("Page") && event.target !== $("canvas") && event.target !== document.body;
+  if (typing || turning || (!facts && event.key !== "?") || ($("help").open && event.key !== "?")) return;
+  const found = KEYS.find(([names]) => names.includes(event.key));
+  if (!found) return;
+  event.preventDefault();
+  event.stopPropagation();
+  found[3](event.key);
+}
+
+async function open() {
+  keyList(KEYS.map(([, names, what]) => [names, what]));
+  const canvas = $("canvas");
+  if (!document.createElement("canvas").getContext("webgl2")) throw new Error("This browser has no WebGL 2, which the viewer draws with; switch on hardware acceleration or use another browser.");
+  await nv.attachToCanvas(canvas);
+  nv.onLocationChange = tell;
+  nv.setRenderAzimuthElevation(110, 15);
+  canvas.addEventListener("pointermove", hover);
+  canvas.addEventListener("pointerleave", () => ($("hover").hidden = true));
+  window.addEventListener("keydown", press, true);
+  $("previous").onclick = () => show(current - 1);
+  $("next").onclick = () => show(current + 1);
+  $("outline").onchange = () => {
+    nv.overlayOutlineWidth = $("outline").checked ? 1 : 0;
+    nv.updateGLVolume();
+  };
+  $("help-button").onclick = () => $("help").showModal();
+  const document_ = await answer("cases.json");
+  cases = document_.cases;
+  $("title").textContent = document_.title;
+  await show(document_.start);
+}
+
+open().catch((error) => {
+  $("busy").hidden = true;
+  $("message").textContent = error.message;
+  $("message").hidden = false;
+  document.body.dataset.shown = "";
+});
