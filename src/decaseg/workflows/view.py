@@ -10,12 +10,12 @@ from typing import Any
 
 from decaseg.data.targets import Target
 from decaseg.reporting.material import is_evaluation, numbers, read_scores
-from decaseg.reporting.viewer.exhibit import Case, Exhibition
+from decaseg.reporting.viewer.exhibit import Case, Exhibition, label_map, named_values
 from decaseg.reporting.viewer.server import serving, wait_for_a_signal
 from decaseg.reporting.viewer.tables import make_table
 from decaseg.storage.decathlon import read_dataset
 from decaseg.storage.files import read_json
-from decaseg.storage.nifti import case_name, is_nifti, read_grid
+from decaseg.storage.nifti import case_name, is_nifti, read, read_grid
 from decaseg.workflows.score import parsed_names
 
 
@@ -45,6 +45,22 @@ def run(what: Path, wishes: Wishes, port: int = 0, browser: bool = True) -> int:
             return wait_for_a_signal()
     except OSError as error:
         raise ValueError(f"--port {port}: cannot be had ({error.strerror}); leave it out or give another") from None
+
+
+def show_slice(what: Path, wishes: Wishes, plane: str = "axial") -> int:
+    """Prints the most telling slice of an image, or of an evaluation's first case, to the terminal; returns 0."""
+    from decaseg.reporting.terminal import named_plane, print_slice
+
+    named_plane(plane)
+    exhibition = gather(what, wishes)
+    case = exhibition.cases[exhibition.start]
+    image = read(case.image)
+    prediction, truth = (None if path is None else label_map(path, image) for path in (case.prediction, case.truth))
+    title = case.name if case.mean_dice is None else f"{case.name}  Dice {case.mean_dice:.3f}"
+    names = named_values([m for m in (prediction, truth) if m], exhibition.names, case)
+    channel = exhibition.channel if exhibition.channel < image.array.shape[0] else 0
+    print_slice(image, prediction, truth, names, title, plane, channel)
+    return 0
 
 
 def gather(what: Path, wishes: Wishes) -> Exhibition:

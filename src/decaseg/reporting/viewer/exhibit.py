@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.reporting.paint import CONFUSED, VERDICTS, Colour, judge, structure_colour
-from decaseg.reporting.planes import robust_window, tilt_deg
+from decaseg.reporting.planes import Window, robust_window, tilt_deg
 from decaseg.storage import nifti
 from decaseg.volume import Grid, Volume
 
@@ -119,12 +119,27 @@ class Shown:
             "tilt_deg": round(tilt_deg(grid), 1),
             "step": list(self.step),
             "centre_mm": self._centre_mm(),
+            "body_mm": self._body_mm(windows[self.channel]),
             "channel": self.channel,
             "channels": [{"name": name, "low": w.low, "high": w.high}
                          for name, w in zip(self.channels, windows, strict=True)],
             "layers": [{"key": layer.key, "title": layer.title, "parts": [vars(part) for part in layer.parts]}
                        for layer in self.layers],
         }  # fmt: skip
+
+    def _body_mm(self, window: Window) -> dict[str, list[float]]:
+        """Middle and size, along x, y and z, of what is not dark: what a picture should be filled with."""
+        thin = tuple(max(1, n // 96) for n in self.image.shape)
+        array = self.image.array[self.channel][:: thin[0], :: thin[1], :: thin[2]]
+        lit = array > window.low + 0.05 * (window.high - window.low)
+        ends = []
+        for axis in range(3):  # a slice counts when 1 in 200 of its voxels is lit: noise does not
+            rows = np.flatnonzero(lit.mean(axis=tuple(i for i in range(3) if i != axis)) > 0.005)
+            last = self.image.shape[axis] - 1
+            ends.append((rows[0] * thin[axis], min(last, rows[-1] * thin[axis])) if rows.size else (0, last))
+        corners = np.array([[x, y, z, 1.0] for x in ends[0] for y in ends[1] for z in ends[2]]) @ self.image.affine.T
+        low, high = corners.min(axis=0)[:3], corners.max(axis=0)[:3]
+        return {"centre": [float(v) for v in (low + high) / 2], "size": [float(v) for v in high - low]}
 
     def _centre_mm(self) -> list[float]:
         """A voxel inside the structures, on the axial slice with most of them; the grid's middle without any."""
@@ -161,15 +176,13 @@ class Cabinet:
 def show(case: Case, exhibition: Exhibition) -> Shown:
     """Reads a case; ValueError names the file that cannot be read or does not lie on the image's grid."""
     image = nifti.read(case.image)
-    maps = {key: _label_map(path, image.grid) for key, path in
-            (("prediction", case.prediction), ("truth", case.truth)) if path is not None}  # fmt: skip
-    values = sorted({int(v) for array in maps.values() for v in np.unique(array)} - {0})
-    if len(values) > MOST_STRUCTURES:
-        path = case.prediction or case.truth
-        raise ValueError(f"{path}: holds {len(values)} different values; a label map is needed, not an image")
-    values = sorted({*values, *(v for v in exhibition.names if v > 0)})
-    names = [exhibition.names.get(value, f"label {value}") for value in values]
-    found = {key: np.searchsorted([0, *values], array).astype(np.uint8) for key, array in maps.items()}
+    paths = (("prediction", case.prediction), ("truth", case.truth))
+    maps = {key: label_map(path, image) for key, path in paths if path is not None}
+    named = named_values(list(maps.values()), exhibition.names, case)
+    values, names = list(named), list(named.values())
+    table = np.zeros(256, np.uint8)
+    table[values] = np.arange(1, len(values) + 1)
+    found = {key: table[volume.array[0]] for key, volume in maps.items()}
     layers = [_layer(key, array, names, image.grid) for key, array in found.items()]
     if len(found) == 2:
         layers.append(_verdict(found["prediction"], found["truth"], len(values), image.grid))
@@ -194,21 +207,32 @@ def encoded(array: NDArray, affine: NDArray[np.float64]) -> bytes:
         return path.read_bytes()
 
 
-def _label_map(path: Path, grid: Grid) -> NDArray:
-    """Whole numbers (X, Y, Z) on the image's grid."""
+def label_map(path: Path, image: Volume) -> Volume:
+    """A label map (1, X, Y, Z) uint8 on the image's grid; ValueError, naming the file, for anything else."""
     volume = nifti.read(path)
     if volume.array.shape[0] != 1:
         raise ValueError(f"{path}: has {volume.array.shape[0]} channels; a label map has one")
-    if volume.shape != grid.shape:
-        raise ValueError(f"{path}: has shape {volume.shape}, its image {grid.shape}; both must be on one grid")
-    if (far := grid.distance_mm(volume.affine)) > 0.5 * min(grid.spacing_mm):
+    if volume.shape != image.shape:
+        raise ValueError(f"{path}: has shape {volume.shape}, its image {image.shape}; both must be on one grid")
+    if (far := image.grid.distance_mm(volume.affine)) > 0.5 * min(image.spacing_mm):
         raise ValueError(
             f"{path}: its affine lays it up to {far:.3g} mm from its image; write it with the image's own affine"
         )
-    array = volume.array[0]
-    if array.dtype.kind == "f":
-        array = np.rint(np.nan_to_num(array)).astype(np.int64)
-    return np.maximum(array, 0)
+    whole = volume.array if volume.array.dtype.kind in "iu" else np.rint(volume.array)
+    low, high = whole.min(), whole.max()
+    if not (low >= 0 and high <= 255):
+        raise ValueError(f"{path}: holds values from {low} to {high}; labels are whole numbers from 0 to 255")
+    return image.with_array(whole.astype(np.uint8))
+
+
+def named_values(maps: Sequence[Volume], names: Mapping[int, str], case: Case) -> dict[int, str]:
+    """Every value that is named or found, with its name or `label 7`, in order; 0 is left out."""
+    found = {int(v) for volume in maps for v in np.flatnonzero(np.bincount(volume.array.ravel(), minlength=256))}
+    if len(found) > MOST_STRUCTURES:
+        path = case.prediction or case.truth
+        raise ValueError(f"{path}: holds {len(found)} different values; a label map is needed, not an image")
+    known = {value for value in names if 0 < value < 256}
+    return {value: names.get(value, f"label {value}") for value in sorted((found | known) - {0})}
 
 
 def _layer(key: str, array: NDArray[np.uint8], names: Sequence[str], grid: Grid) -> Layer:
@@ -227,7 +251,7 @@ def _verdict(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], structures
     counts = np.bincount(array.ravel(), minlength=CONFUSED + 1)
     parts = tuple(Part(value, words, colour, _ml(counts[value], grid))
                   for value, (words, colour) in VERDICTS.items() if structures > 1 or value != CONFUSED)  # fmt: skip
-    return Layer("verdict", "Right and wrong", array, parts)
+    return Layer("verdict", "Right or wrong", array, parts)
 
 
 def _ml(voxels: int, grid: Grid) -> float:

@@ -106,7 +106,7 @@ def _handler(paths: Mapping[str, Callable[[], Answer]]) -> type[BaseHTTPRequestH
 
         def _answer(self) -> None:
             # A page elsewhere whose name was made to point here (DNS rebinding) still sends its own name.
-            port = self.server.server_address[1]
+            port = self.connection.getsockname()[1]
             if self.headers.get_all("Host") not in ([f"{LOOPBACK}:{port}"], [f"localhost:{port}"]):
                 self._send(HTTPStatus.FORBIDDEN, _line("this server answers to its own address only"))
                 return

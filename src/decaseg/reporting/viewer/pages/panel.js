@@ -57,8 +57,9 @@ export function layerRows(layers, states, change) {
         "div",
         { className: "layer" },
         make("label", { className: "check" }, box, make("span", { textContent: title })),
+        slider,
+        words,
         make("kbd", { textContent: String(index + 1) }),
-        make("div", { className: "slide" }, slider, words),
       );
     }),
   );

@@ -7,12 +7,12 @@ const VIEWS = [["all", "All"], ["axial", "Axial"], ["coronal", "Coronal"], ["sag
 const STEP_KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, 1], ArrowDown: [1, -1], PageUp: [2, 1], PageDown: [2, -1] };
 
 const nv = new Niivue({
-  backColor: [0, 0, 0, 1], crosshairColor: [1, 0.78, 0.3, 0.85], crosshairWidth: 1, crosshairWidthUnit: "voxels", crosshairGap: 6,
-  fontColor: [0.93, 0.95, 0.97, 1], isRadiologicalConvention: true, sagittalNoseLeft: true, show3Dcrosshair: false,
+  backColor: [0, 0, 0, 1], crosshairColor: [1, 0.78, 0.3, 0.8], crosshairWidthUnit: "mm",
+  fontColor: [0.93, 0.95, 0.97, 1], isRadiologicalConvention: true, sagittalNoseLeft: true, show3Dcrosshair: false, showAllOrientationMarkers: true,
   multiplanarLayout: 2, multiplanarShowRender: 1, tileMargin: 2, dragAndDropEnabled: false, logLevel: "error", loadingText: "",
   viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", isNearestInterpolation: false, renderOverlayBlend: 1,
 });
-const states = { image: { on: true, opacity: 1 }, prediction: { on: false, opacity: 0.5 }, truth: { on: false, opacity: 0.5 }, verdict: { on: false, opacity: 0.5 } };
+const states = { image: { on: true, opacity: 1 }, prediction: { on: false, opacity: 0.6 }, truth: { on: false, opacity: 0.6 }, verdict: { on: false, opacity: 0.6 } };
 const hidden = new Set();
 let cases = [], current = 0, facts = null, channel = null, view = "all", turn = 0, layers = [];
 
@@ -44,6 +44,7 @@ async function show(index, wanted = null) {
     await nv.loadVolumes([image, ...maps]);
     if (mine !== turn) return;
     paint();
+    fit();
     look(view);
     moveTo(keep);
     panel();
@@ -73,10 +74,31 @@ function paint() {
   layers.forEach(({ key, parts }, index) => {
     const volume = nv.volumes[index];
     if (!volume) return;
-    if (parts) volume.setColormapLabel(lookup(key, parts));
+    if (parts) {
+      volume.setColormapLabel(lookup(key, parts));
+      volume.filled ??= volume.img;
+      volume.img = $("outline").checked ? (volume.rims ??= rims(volume.filled, volume.hdr.dims)) : volume.filled;
+    }
     volume.opacity = states[key].on ? states[key].opacity : 0;
   });
   nv.updateGLVolume();
+}
+
+// Voxels of which one of the six neighbours is something else; NiiVue's own outlines need opaque layers.
+function rims(array, [, nx, ny, nz]) {
+  const kept = new Uint8Array(array.length);
+  const plane = nx * ny;
+  for (let z = 0, i = 0; z < nz; z++) {
+    for (let y = 0; y < ny; y++) {
+      for (let x = 0; x < nx; x++, i++) {
+        const v = array[i];
+        if (!v) continue;
+        const edge = x === 0 || y === 0 || z === 0 || x === nx - 1 || y === ny - 1 || z === nz - 1;
+        if (edge || array[i - 1] !== v || array[i + 1] !== v || array[i - nx] !== v || array[i + nx] !== v || array[i - plane] !== v || array[i + plane] !== v) kept[i] = v;
+      }
+    }
+  }
+  return kept;
 }
 
 function lookup(key, parts) {
@@ -119,6 +141,18 @@ function changeWindow(low, high) {
   nv.updateGLVolume();
 }
 
+// The body fills its tile, however much air was stored round it; lines keep their width on the screen.
+function fit() {
+  const { centre, size } = facts.body_mm;
+  const [low, high] = [0, 1].map((f) => [...nv.frac2mm([f, f, f], 0, true)]);
+  const whole = [0, 1, 2].map((i) => Math.abs(high[i] - low[i]));
+  const zoom = Math.min(2, Math.max(1, 0.95 * Math.min(...[0, 1, 2].map((i) => whole[i] / Math.max(size[i], 1e-3)))));
+  const middle = nv.frac2mm([0.5, 0.5, 0.5]), body = nv.frac2mm(nv.mm2frac(centre, 0, true)); // in NiiVue's unslanted millimetres
+  nv.scene.pan2Dxyzmm = [...[0, 1, 2].map((i) => middle[i] - zoom * body[i]), zoom];
+  nv.opts.crosshairWidth = Math.max(...whole) / zoom / 500;
+  nv.opts.crosshairGap = Math.max(...whole) / zoom / 40;
+}
+
 function look(wanted) {
   view = wanted;
   const types = { axial: nv.sliceTypeAxial, coronal: nv.sliceTypeCoronal, sagittal: nv.sliceTypeSagittal, render: nv.sliceTypeRender };
@@ -146,7 +180,11 @@ function moveTo(mm) {
 function at(mm) {
   const values = nv.volumes.map((volume) => {
     const [x, y, z] = volume.mm2vox(mm);
-    return volume.getValue(x, y, z);
+    const shown = volume.img;
+    volume.img = volume.filled ?? shown; // with outlines only, what is inside still has its name
+    const value = volume.getValue(x, y, z);
+    volume.img = shown;
+    return value;
   });
   const found = [];
   layers.forEach(({ key, title, parts }, index) => {
@@ -156,7 +194,8 @@ function at(mm) {
   return { grey: values[0], found };
 }
 
-const place = (mm) => [["R", "L"], ["A", "P"], ["S", "I"]].map(([plus, minus], i) => `${Math.abs(mm[i]).toFixed(1)} ${mm[i] < 0 ? minus : plus}`).join("  ");
+// The file's own millimetres, RAS: many a file has its origin in a corner, so "87 mm left" would be said of the right half.
+const place = (mm) => ["x", "y", "z"].map((axis, i) => `${axis} ${mm[i].toFixed(1).replace("-", "−")}`).join("   ");
 
 function tell() {
   if (!nv.volumes.length || !facts) return;
@@ -225,7 +264,7 @@ function fade(by) {
 }
 
 function reset() {
-  nv.scene.pan2Dxyzmm = [0, 0, 0, 1];
+  fit();
   nv.setRenderAzimuthElevation(110, 15);
   nv.scene.volScaleMultiplier = 1;
   const { low, high } = facts.channels[channel];
@@ -258,10 +297,7 @@ async function open() {
   window.addEventListener("keydown", press, true);
   $("previous").onclick = () => show(current - 1);
   $("next").onclick = () => show(current + 1);
-  $("outline").onchange = () => {
-    nv.overlayOutlineWidth = $("outline").checked ? 1 : 0;
-    nv.updateGLVolume();
-  };
+  $("outline").onchange = paint;
   $("help-button").onclick = () => $("help").showModal();
   const document_ = await answer("cases.json");
   cases = document_.cases;
