@@ -10,7 +10,7 @@ from typing import Any
 
 from decaseg.data.targets import Target
 from decaseg.reporting.material import is_evaluation, numbers, read_scores
-from decaseg.reporting.viewer.exhibit import Case, Exhibition, label_map, named_values
+from decaseg.reporting.viewer.exhibit import Case, Exhibition, check_grid, label_map, named_values
 from decaseg.reporting.viewer.server import serving, wait_for_a_signal
 from decaseg.reporting.viewer.tables import make_table
 from decaseg.storage.decathlon import read_dataset
@@ -85,8 +85,8 @@ def _single(image: Path, wishes: Wishes) -> Exhibition:
     for option, path in (("IMAGE", image), ("--prediction", wishes.prediction), ("--truth", wishes.truth)):
         if path is not None and path.is_dir():
             raise ValueError(f"{option} {path}: is a folder; name a .nii or .nii.gz file")
-        if path is not None:
-            read_grid(path)  # what cannot be read is said now, not in the browser
+        if path is not None:  # what cannot be shown is said now, not in the browser
+            check_grid(path, read_grid(path)[0], read_grid(image)[0])
     beside = next((found for path in (wishes.truth, image) if path and (found := _data_set(path))), None)
     names: Mapping[int, str] = beside.structures if beside else {}
     case = Case(case_name(image), image, wishes.prediction, wishes.truth)

@@ -119,6 +119,7 @@ class Shown:
             "tilt_deg": round(tilt_deg(grid), 1),
             "step": list(self.step),
             "centre_mm": self._centre_mm(),
+            "found_z_mm": self._found_z_mm(),
             "body_mm": self._body_mm(windows[self.channel]),
             "channel": self.channel,
             "channels": [{"name": name, "low": w.low, "high": w.high}
@@ -126,6 +127,17 @@ class Shown:
             "layers": [{"key": layer.key, "title": layer.title, "parts": [vars(part) for part in layer.parts]}
                        for layer in self.layers],
         }  # fmt: skip
+
+    def _found_z_mm(self) -> list[float]:
+        """From foot to head: where the structures begin and end and an eighth beyond; all of it without any."""
+        axis = next(i for i, (world, _) in enumerate(self.image.grid.axes) if world == 2)
+        count = self.image.shape[axis]
+        others = tuple(i for i in range(3) if i != axis)
+        rows = np.flatnonzero(np.any([layer.array.any(axis=others) for layer in self.layers], axis=0))
+        more = max(2, (rows[-1] - rows[0]) // 8) if rows.size else 0
+        ends = (max(0, rows[0] - more), min(count - 1, rows[-1] + more)) if rows.size else (0, count - 1)
+        places = [[float(end) if i == axis else (n - 1) / 2 for i, n in enumerate(self.image.shape)] for end in ends]
+        return sorted(round(float((self.image.affine @ [*place, 1.0])[2]), 2) for place in places)
 
     def _body_mm(self, window: Window) -> dict[str, list[float]]:
         """Middle and size, along x, y and z, of what is not dark: what a picture should be filled with."""
@@ -147,7 +159,9 @@ class Shown:
         voxel = [(n - 1) / 2 for n in self.image.shape]
         for layer in reversed(self.layers):  # truth before prediction
             if layer.key != "verdict" and layer.array.any():
-                index = int(np.argmax((layer.array > 0).sum(axis=tuple(i for i in range(3) if i != axis))))
+                areas = (layer.array > 0).sum(axis=tuple(i for i in range(3) if i != axis))
+                largest = np.flatnonzero(areas == areas.max())
+                index = int(largest[len(largest) // 2])
                 places = np.argwhere(np.take(layer.array, index, axis) > 0)
                 nearest = places[np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1))]
                 voxel = [float(v) for v in np.insert(nearest, axis, index)]
@@ -212,17 +226,22 @@ def label_map(path: Path, image: Volume) -> Volume:
     volume = nifti.read(path)
     if volume.array.shape[0] != 1:
         raise ValueError(f"{path}: has {volume.array.shape[0]} channels; a label map has one")
-    if volume.shape != image.shape:
-        raise ValueError(f"{path}: has shape {volume.shape}, its image {image.shape}; both must be on one grid")
-    if (far := image.grid.distance_mm(volume.affine)) > 0.5 * min(image.spacing_mm):
-        raise ValueError(
-            f"{path}: its affine lays it up to {far:.3g} mm from its image; write it with the image's own affine"
-        )
+    check_grid(path, volume.grid, image.grid)
     whole = volume.array if volume.array.dtype.kind in "iu" else np.rint(volume.array)
     low, high = whole.min(), whole.max()
     if not (low >= 0 and high <= 255):
         raise ValueError(f"{path}: holds values from {low} to {high}; labels are whole numbers from 0 to 255")
     return image.with_array(whole.astype(np.uint8))
+
+
+def check_grid(path: Path, grid: Grid, image: Grid) -> None:
+    """ValueError unless a label map lies where its image lies: laid over it, it would mark the wrong place."""
+    if grid.shape != image.shape:
+        raise ValueError(f"{path}: has shape {grid.shape}, its image {image.shape}; both must be on one grid")
+    if (far := image.distance_mm(grid.affine)) > 0.5 * min(image.spacing_mm):
+        raise ValueError(
+            f"{path}: its affine lays it up to {far:.3g} mm from its image; write it with the image's own affine"
+        )
 
 
 def named_values(maps: Sequence[Volume], names: Mapping[int, str], case: Case) -> dict[int, str]:

@@ -40,7 +40,11 @@ def make_table(exhibition: Exhibition) -> dict[str, Callable[[], Answer]]:
 
 
 def _facts(cabinet: Cabinet, index: int) -> Answer:
-    return Answer.json(cabinet.shown(index).to_json())
+    """A case that cannot be shown is an answer too: the page says why, and the next one may be fine."""
+    try:
+        return Answer.json(cabinet.shown(index).to_json())
+    except ValueError as error:
+        return Answer.json({"error": str(error)})
 
 
 def _layer(cabinet: Cabinet, index: int, key: str) -> Answer:

@@ -9,7 +9,7 @@ const STEP_KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, 1], Arr
 const nv = new Niivue({
   backColor: [0, 0, 0, 1], crosshairColor: [1, 0.78, 0.3, 0.8], crosshairWidthUnit: "mm",
   fontColor: [0.93, 0.95, 0.97, 1], isRadiologicalConvention: true, sagittalNoseLeft: true, show3Dcrosshair: false, showAllOrientationMarkers: true,
-  multiplanarLayout: 2, multiplanarShowRender: 1, tileMargin: 2, dragAndDropEnabled: false, logLevel: "error", loadingText: "",
+  multiplanarLayout: 2, multiplanarShowRender: 1, tileMargin: 2, centerMosaic: true, dragAndDropEnabled: false, logLevel: "error", loadingText: "",
   viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", isNearestInterpolation: false, renderOverlayBlend: 1,
 });
 const states = { image: { on: true, opacity: 1 }, prediction: { on: false, opacity: 0.6 }, truth: { on: false, opacity: 0.6 }, verdict: { on: false, opacity: 0.6 } };
@@ -19,11 +19,14 @@ let cases = [], current = 0, facts = null, channel = null, view = "all", turn = 
 async function answer(path) {
   const response = await fetch(path);
   if (!response.ok) throw new Error((await response.text()).trim() || `the server said ${response.status}`);
-  return response.json();
+  const document_ = await response.json();
+  if (document_.error) throw new Error(document_.error);
+  return document_;
 }
 
 async function show(index, wanted = null) {
   const mine = ++turn;
+  delete document.body.dataset.shown;
   $("busy").hidden = false;
   $("message").hidden = true;
   current = index;
@@ -77,26 +80,23 @@ function paint() {
     if (parts) {
       volume.setColormapLabel(lookup(key, parts));
       volume.filled ??= volume.img;
-      volume.img = $("outline").checked ? (volume.rims ??= rims(volume.filled, volume.hdr.dims)) : volume.filled;
+      volume.img = $("outline").checked ? rims(volume.filled, volume.hdr.dims) : volume.filled;
     }
     volume.opacity = states[key].on ? states[key].opacity : 0;
   });
   nv.updateGLVolume();
 }
 
-// Voxels of which one of the six neighbours is something else; NiiVue's own outlines need opaque layers.
-function rims(array, [, nx, ny, nz]) {
+// Voxels with something else beside them, in the plane that is looked at or, where all are, anywhere: NiiVue's own
+// outlines need opaque layers.
+const ACROSS = { axial: "SI", coronal: "AP", sagittal: "RL", montage: "SI" };
+
+function rims(array, [, nx, ny]) {
+  const steps = [1, nx, nx * ny].filter((_, axis) => !ACROSS[view]?.includes(facts.orientation[axis]));
   const kept = new Uint8Array(array.length);
-  const plane = nx * ny;
-  for (let z = 0, i = 0; z < nz; z++) {
-    for (let y = 0; y < ny; y++) {
-      for (let x = 0; x < nx; x++, i++) {
-        const v = array[i];
-        if (!v) continue;
-        const edge = x === 0 || y === 0 || z === 0 || x === nx - 1 || y === ny - 1 || z === nz - 1;
-        if (edge || array[i - 1] !== v || array[i + 1] !== v || array[i - nx] !== v || array[i + nx] !== v || array[i - plane] !== v || array[i + plane] !== v) kept[i] = v;
-      }
-    }
+  for (let i = 0; i < array.length; i++) {
+    const v = array[i];
+    if (v && steps.some((step) => array[i - step] !== v || array[i + step] !== v)) kept[i] = v;
   }
   return kept;
 }
@@ -149,25 +149,28 @@ function fit() {
   const zoom = Math.min(2, Math.max(1, 0.95 * Math.min(...[0, 1, 2].map((i) => whole[i] / Math.max(size[i], 1e-3)))));
   const middle = nv.frac2mm([0.5, 0.5, 0.5]), body = nv.frac2mm(nv.mm2frac(centre, 0, true)); // in NiiVue's unslanted millimetres
   nv.scene.pan2Dxyzmm = [...[0, 1, 2].map((i) => middle[i] - zoom * body[i]), zoom];
-  nv.opts.crosshairWidth = Math.max(...whole) / zoom / 500;
+  nv.scene.volScaleMultiplier = 1.2 * zoom;
+  const side = facts.centre_mm[0] > centre[0] ? 235 : 125; // from the side on which the structure is, a little from the front
+  nv.setRenderAzimuthElevation(side, 12);
+  nv.opts.crosshairWidth = Math.max(...whole) / zoom / 400;
   nv.opts.crosshairGap = Math.max(...whole) / zoom / 40;
 }
 
 function look(wanted) {
   view = wanted;
+  if ($("outline").checked) paint();
   const types = { axial: nv.sliceTypeAxial, coronal: nv.sliceTypeCoronal, sagittal: nv.sliceTypeSagittal, render: nv.sliceTypeRender };
   nv.setSliceMosaicString(view === "montage" ? mosaic() : "");
   if (view !== "montage") nv.setSliceType(types[view] ?? nv.sliceTypeMultiplanar);
   segments(VIEWS, view, look);
 }
 
+// Axial slices from foot to head through the structures, a little beyond both ends; each with its millimetres.
 function mosaic() {
-  const wide = $("canvas").clientWidth > $("canvas").clientHeight;
-  const [rows, columns] = wide ? [3, 5] : [4, 3];
-  const [low, high] = [nv.frac2mm([0.5, 0.5, 0.12], 0, true)[2], nv.frac2mm([0.5, 0.5, 0.88], 0, true)[2]];
-  const count = rows * columns;
-  const places = Array.from({ length: count }, (_, i) => (low + ((high - low) * i) / (count - 1)).toFixed(1));
-  return "A " + Array.from({ length: rows }, (_, r) => places.slice(r * columns, (r + 1) * columns).join(" ")).join("; A ");
+  const [rows, columns] = $("canvas").clientWidth > $("canvas").clientHeight ? [3, 4] : [4, 3];
+  const [low, high] = facts.found_z_mm, last = rows * columns - 1;
+  const places = Array.from({ length: last + 1 }, (_, i) => (low + ((high - low) * i) / last).toFixed(1));
+  return Array.from({ length: rows }, (_, r) => `A ${places.slice(r * columns, (r + 1) * columns).join(" ")}`).join("; ");
 }
 
 function moveTo(mm) {
@@ -265,8 +268,6 @@ function fade(by) {
 
 function reset() {
   fit();
-  nv.setRenderAzimuthElevation(110, 15);
-  nv.scene.volScaleMultiplier = 1;
   const { low, high } = facts.channels[channel];
   changeWindow(low, high);
   moveTo(facts.centre_mm);
@@ -291,7 +292,8 @@ async function open() {
   if (!document.createElement("canvas").getContext("webgl2")) throw new Error("This browser has no WebGL 2, which the viewer draws with; switch on hardware acceleration or use another browser.");
   await nv.attachToCanvas(canvas);
   nv.onLocationChange = tell;
-  nv.setRenderAzimuthElevation(110, 15);
+  await nv.setVolumeRenderIllumination(0.5);
+  await nv.setGradientOpacity(0.4);
   canvas.addEventListener("pointermove", hover);
   canvas.addEventListener("pointerleave", () => ($("hover").hidden = true));
   window.addEventListener("keydown", press, true);
