@@ -11,7 +11,7 @@ from typing import Any
 from decaseg.data.targets import Target
 from decaseg.reporting.material import is_evaluation, numbers, read_scores
 from decaseg.reporting.viewer.exhibit import Case, Exhibition, check_grid, label_map, named_values
-from decaseg.reporting.viewer.server import serving, wait_for_a_signal
+from decaseg.reporting.viewer.server import serving, until_a_signal
 from decaseg.reporting.viewer.tables import make_table
 from decaseg.storage.decathlon import read_dataset
 from decaseg.storage.files import read_json
@@ -37,12 +37,12 @@ def run(what: Path, wishes: Wishes, port: int = 0, browser: bool = True) -> int:
     exhibition = gather(what, wishes)
     table = make_table(exhibition)
     try:
-        with serving(table, port) as server:
+        with until_a_signal() as wait, serving(table, port) as server:
             count = len(exhibition.cases)
             print(f"{exhibition.title}: {count} case{'s' * (count != 1)} at {server.url}\nCtrl-C ends it", flush=True)
             if browser and not _opened(server.url):
                 print("no browser was found here; open the address yourself", flush=True)
-            return wait_for_a_signal()
+            return wait()
     except OSError as error:
         raise ValueError(f"--port {port}: cannot be had ({error.strerror}); leave it out or give another") from None
 

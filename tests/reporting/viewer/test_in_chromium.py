@@ -37,7 +37,9 @@ def url(tmp_path_factory):
         if orientation == "slanted":
             c, s = np.cos(0.25), np.sin(0.25)
             turn = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
-            image, truth = (Volume.of(turned(v, "PIR").array[0], turn @ turned(v, "PIR").affine) for v in (image, truth))
+            image, truth = (
+                Volume.of(turned(v, "PIR").array[0], turn @ turned(v, "PIR").affine) for v in (image, truth)
+            )
         else:
             image, truth = turned(image, orientation), turned(truth, orientation)
         paths = [folder / f"{orientation}_{kind}.nii.gz" for kind in ("img", "pred", "msk")]

@@ -12,7 +12,9 @@ from decaseg.reporting.viewer.niivue import exporting, niivue_module
 def test_the_package_s_script_exports_niivue_and_imports_nothing():
     text = niivue_module().decode()
     assert re.search(r"export\{[\w$]+ as Niivue\};\n\Z", text)
-    assert not re.search(r"(?:^|[;}])\s*import\s*[\w{*\"']", text), "a module that it imports would have to be served too"
+    assert not re.search(r"(?:^|[;}])\s*import\s*[\w{*\"']", text), (
+        "a module that it imports would have to be served too"
+    )
 
 
 @pytest.mark.parametrize("script", ["", "export{a as default};", 'x("Creating new Niivue instance");let n=new A(o);'])
@@ -33,5 +35,8 @@ def test_a_missing_package_says_which_extra_brings_it(tmp_path):
 
 
 def test_finding_the_script_imports_no_notebook():
-    program = "import sys; from decaseg.reporting.viewer.niivue import niivue_module as n; n(); assert not {'ipyniivue', 'IPython'} & set(sys.modules)"
+    program = (
+        "import sys; from decaseg.reporting.viewer.niivue import niivue_module; niivue_module()\n"
+        "assert not {'ipyniivue', 'IPython'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -75,22 +75,29 @@ def serving(table: Table, port: int = 0, token: str | None = None) -> Iterator[O
         worker.join(5)
 
 
-def wait_for_a_signal() -> int:
-    """Sleeps until Ctrl-C (130) or SIGTERM (0) and gives the exit code; to be called by the main thread."""
+@contextmanager
+def until_a_signal() -> Iterator[Callable[[], int]]:
+    """Gives `wait`, which sleeps until Ctrl-C (130) or SIGTERM (0) and gives the exit code; for the main thread.
+
+    From the block's beginning on neither signal is lost, so that a process may say that it is there and be ended.
+    """
     ended, code = threading.Event(), [0]
 
     def end(number: int, _: Any) -> None:
         code[0] = 130 if number == signal.SIGINT else 0
         ended.set()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    def wait() -> int:
         while not ended.wait(1.0):  # with a limit, since on Windows a bare wait cannot be interrupted
             pass
+        return code[0]
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wait
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return code[0]
 
 
 def _handler(paths: Mapping[str, Callable[[], Answer]]) -> type[BaseHTTPRequestHandler]:
