@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,9 @@ def print_slice(
     shown = prediction or image.with_array(np.zeros(image.shape, np.uint8))
     labels = tuple(value for value in names if 0 < value < 256)
     layers = lay(make_scene(image, shown, truth, labels, channel), names)
+    # Lines that follow structures are finer than these pixels; they would only stain the verdict below them.
+    areas = tuple(entry for entry in layers.legend if not entry[2])
+    layers = replace(layers, outlined=None, coat=Coat(layers.coat.colours, fill=0.6), legend=areas)
     index = telling_index(layers.scene, cut_along)
     place = layers.scene.position_mm(cut_along.axis, index)
     box = body_box(layers.scene)
@@ -60,10 +64,9 @@ def print_slice(
     console.print(Text(f"{title}  {plane}, {'xyz'[cut_along.axis]} {place:.1f} mm", style="bold"))
     _print_framed(console, cut_along, lines, columns)
     legend = Text()
-    for words, colour, line in layers.legend if prediction or truth else ():
-        if not line:
-            legend.append("■ " if coloured else f"{_initial(words)} = ", style=_style(colour) if coloured else "")
-            legend.append(f"{words}   ")
+    for words, colour, _ in layers.legend if prediction or truth else ():
+        legend.append("■ " if coloured else f"{_initial(words)} = ", style=_style(colour) if coloured else "")
+        legend.append(f"{words}   ")
     if legend:
         console.print(legend)
 
@@ -88,7 +91,7 @@ def _fitted(layers: Layers, plane: Plane, columns: int, rows: int) -> tuple[int,
 def _blocks(layers: Layers, plane: Plane, index: int, columns: int, rows: int) -> list[Text]:
     from rich.text import Text
 
-    pixels = np.asarray(layers.picture(plane, index, (columns, 2 * rows), rim_px=0.5))
+    pixels = np.asarray(layers.picture(plane, index, (columns, 2 * rows), rim_px=0))
     lines = []
     for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
         line = Text()
