@@ -64,6 +64,12 @@ def test_without_colour_classes_are_letters():
     assert re.search(r"RRRR", text) and "R = right" in text
 
 
+def test_structures_with_the_same_initial_have_different_letters(monkeypatch):
+    monkeypatch.setitem(NAMES, 2, "lung")
+    text = printed(False, truth=None)
+    assert re.search(r"^L = lesion 0\.3 ml +U = lung 0\.0 ml", text[-1].strip()) and "LLLL" in "\n".join(text)
+
+
 def test_an_image_alone_has_no_legend():
     lines = printed(True, prediction=None, truth=None)
     assert lines[-1].strip() == "P"

@@ -41,10 +41,15 @@ def evaluation(tmp_path):
 
 
 @contextmanager
-def viewing(*words, browser=None):
-    """A running `decaseg view`: its process and the URL it printed."""
-    environment = os.environ | ({"BROWSER": str(browser)} if browser else {})
-    command = [sys.executable, "-m", "decaseg", "view", *map(str, words), *([] if browser else ["--no-browser"])]
+def viewing(*words, browser="--no-browser"):
+    """A running `decaseg view`: its process and the URL it printed; `browser` is a program or None for no screen."""
+    screens = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    environment = {name: value for name, value in os.environ.items() if name not in screens}
+    if browser == "--no-browser":
+        words = (*words, browser)
+    elif browser is not None:
+        environment["BROWSER"] = str(browser)
+    command = [sys.executable, "-m", "decaseg", "view", *map(str, words)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         line = process.stdout.readline()
@@ -97,6 +102,13 @@ def test_the_browser_is_opened_at_the_address(data, tmp_path):
             fetch(f"{url}cases.json")
             subprocess.run(["sleep", "0.05"], check=True)
         assert seen.read_text() == url
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a screen")
+def test_without_a_screen_no_text_browser_takes_the_terminal(data):
+    with viewing(data / "imagesTr/case_000.nii.gz", browser=None) as (process, url):
+        assert "Ctrl-C" in process.stdout.readline() and "open the address" in process.stdout.readline()
+        assert fetch(f"{url}cases.json")
 
 
 def test_an_evaluation_is_browsed_worst_first(evaluation):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.reporting.overlay import Layers, lay
+from decaseg.reporting.paint import Coat
 from decaseg.reporting.planes import PLANES, Plane, body_box, cut, make_scene, telling_index
 from decaseg.volume import Volume
 
@@ -64,8 +65,9 @@ def print_slice(
     console.print(Text(f"{title}  {plane}, {'xyz'[cut_along.axis]} {place:.1f} mm", style="bold"))
     _print_framed(console, cut_along, lines, columns)
     legend = Text()
-    for words, colour, _ in layers.legend if prediction or truth else ():
-        legend.append("■ " if coloured else f"{_initial(words)} = ", style=_style(colour) if coloured else "")
+    signs = _signs(layers)
+    for number, (words, colour, _) in enumerate(layers.legend if prediction or truth else ()):
+        legend.append("■ " if coloured else f"{signs[number]} = ", style=_style(colour) if coloured else "")
         legend.append(f"{words}   ")
     if legend:
         console.print(legend)
@@ -111,16 +113,18 @@ def _letters(layers: Layers, plane: Plane, index: int, columns: int, rows: int) 
     c = ((np.arange(columns) + 0.5) * grey.shape[1] / columns).astype(int)
     ramp = np.array(list(RAMP))[np.rint(grey[np.ix_(r, c)] / 255 * (len(RAMP) - 1)).astype(int)]
     found: NDArray[np.uint8] = classes[np.ix_(r, c)]
-    signs = dict(
-        zip(layers.coat.colours, (_initial(words) for words, _, line in layers.legend if not line), strict=False)
-    )
-    for value, sign in signs.items():
+    for value, sign in zip(layers.coat.colours, _signs(layers), strict=False):
         ramp[found == value] = sign
     return [Text("".join(row)) for row in ramp]
 
 
-def _initial(words: str) -> str:
-    return next((letter.upper() for letter in words if letter.isalnum()), "?")
+def _signs(layers: Layers) -> list[str]:
+    """A letter for each entry of the legend: its first one that is not taken, or a digit."""
+    signs: list[str] = []
+    for words, _, _ in layers.legend:
+        letters = [letter.upper() for letter in words.rsplit(maxsplit=2)[0] if letter.isascii() and letter.isalpha()]
+        signs.append(next((sign for sign in [*letters, *"123456789"] if sign not in signs), "?"))
+    return signs
 
 
 def _print_framed(console: Console, plane: Plane, lines: Sequence[Text], columns: int) -> None:

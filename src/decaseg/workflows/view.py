@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -75,6 +77,9 @@ def gather(what: Path, wishes: Wishes) -> Exhibition:
 
 
 def _opened(url: str) -> bool:
+    """False where there is no screen: webbrowser would start a text browser, which has no WebGL, in this terminal."""
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))):
+        return False
     try:
         return webbrowser.open(url)
     except webbrowser.Error:
@@ -90,7 +95,7 @@ def _single(image: Path, wishes: Wishes) -> Exhibition:
     beside = next((found for path in (wishes.truth, image) if path and (found := _data_set(path))), None)
     names: Mapping[int, str] = beside.structures if beside else {}
     case = Case(case_name(image), image, wishes.prediction, wishes.truth)
-    return Exhibition(image.name, (case,), names, beside.channels if beside else ())
+    return Exhibition(f"{image.resolve().parent.name}/{image.name}", (case,), names, beside.channels if beside else ())
 
 
 def _data_set(path: Path) -> Any:

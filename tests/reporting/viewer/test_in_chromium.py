@@ -174,6 +174,19 @@ def test_cases_are_turned_by_buttons_keys_and_the_list(opened):
     opened.wait_for_selector("body[data-shown=SLA]")
 
 
+def test_keys_faster_than_loading_never_mix_two_cases(opened):
+    turn_to(opened, "slanted")
+    view(opened, "Axial")
+    slow, words = picture(opened), opened.locator("#location").inner_text()
+    turn_to(opened, "RAS")
+    for key in "nnpnn":
+        opened.keyboard.press(key)
+    opened.wait_for_selector("body[data-shown=slanted]")
+    opened.wait_for_timeout(1500)
+    assert opened.locator("#location").inner_text() == words and opened.locator("#case").inner_text() == "slanted"
+    assert np.abs(picture(opened) - slow).mean() < 0.5
+
+
 def test_3d_and_montage_are_drawn(opened):
     for name in ("3D", "Montage"):
         view(opened, name)
@@ -211,6 +224,8 @@ def test_a_damaged_case_says_so_and_the_next_one_is_shown(opened):
     opened.get_by_role("button", name=re.compile("^damaged")).click()
     opened.wait_for_selector("body[data-shown='']", state="attached")
     assert "damaged.nii.gz" in opened.get_by_role("alert").inner_text()
+    assert purple(picture(opened)).sum() == 0, "another case's picture stands beside this one's name"
+    assert not opened.locator("#location").inner_text() and not opened.locator("#facts").inner_text()
     opened.keyboard.press("p")
     opened.wait_for_selector("body[data-shown=slanted]")
     assert opened.locator("#message").is_hidden()

@@ -22,7 +22,7 @@ from decaseg.volume import Grid, Volume
 MOST_STRUCTURES = 64  # an image taken for a label map has thousands of values
 MOST_VOXELS = 80_000_000  # a texture of 4 bytes each: what ordinary graphics can hold beside three label maps
 KEPT_CASES = 2  # the one that is looked at and its neighbour
-PALE = 0.5  # how much white the truth's colours have, to be told from the prediction's
+PALE = 0.4  # how much white the truth's colours have, to be told from the prediction's
 READ_BY_NIIVUE = ("uint8", "int16", "uint16", "float32")
 
 

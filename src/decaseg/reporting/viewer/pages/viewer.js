@@ -14,7 +14,7 @@ const nv = new Niivue({
 });
 const states = { image: { on: true, opacity: 1 }, prediction: { on: false, opacity: 0.6 }, truth: { on: false, opacity: 0.6 }, verdict: { on: false, opacity: 0.6 } };
 const hidden = new Set();
-let cases = [], current = 0, facts = null, channel = null, view = "all", turn = 0, layers = [];
+let cases = [], current = 0, facts = null, channel = null, view = "all", turn = 0, layers = [], loading = Promise.resolve();
 
 async function answer(path) {
   const response = await fetch(path);
@@ -26,9 +26,13 @@ async function answer(path) {
 
 async function show(index, wanted = null) {
   const mine = ++turn;
+  const here = complete() && facts.name === cases[index].name ? [...nv.frac2mm(nv.scene.crosshairPos, 0, true)].slice(0, 3) : null;
   delete document.body.dataset.shown;
   $("busy").hidden = false;
   $("message").hidden = true;
+  $("hover").hidden = true;
+  $("mm").textContent = "";
+  $("location").replaceChildren();
   current = index;
   caseList(cases, current, show);
   $("case").textContent = document.title = cases[index].name;
@@ -36,31 +40,39 @@ async function show(index, wanted = null) {
   try {
     const found = await answer(`${index}/case.json`);
     if (mine !== turn) return;
-    const keep = facts && facts.name === found.name ? [...nv.frac2mm(nv.scene.crosshairPos, 0, true)].slice(0, 3) : found.centre_mm;
-    facts = found;
-    channel = Math.min(wanted ?? channel ?? facts.channel, facts.channels.length - 1);
-    layers = [{ key: "image", title: facts.channels[channel].name === "image" ? "Image" : facts.channels[channel].name }, ...facts.layers];
-    start(layers);
-    const { low, high } = facts.channels[channel];
-    const image = { url: `${index}/image-${channel}.nii`, name: `image-${channel}.nii`, colormap: "gray", opacity: 1, cal_min: low, cal_max: high };
-    const maps = facts.layers.map(({ key }) => ({ url: `${index}/${key}.nii`, name: `${key}.nii`, colormap: "red", opacity: 0.5 }));
-    await nv.loadVolumes([image, ...maps]);
+    const chosen = Math.min(wanted ?? channel ?? found.channel, found.channels.length - 1);
+    const { name, low, high } = found.channels[chosen];
+    const image = { url: `${index}/image-${chosen}.nii`, name: `image-${chosen}.nii`, colormap: "gray", opacity: 1, cal_min: low, cal_max: high };
+    const maps = found.layers.map(({ key }) => ({ url: `${index}/${key}.nii`, name: `${key}.nii`, colormap: "red", opacity: 0 }));
+    // One after the other: NiiVue adds what it loads to one list, and two cases must never be laid over each other.
+    loading = loading.catch(() => {}).then(() => mine === turn && nv.loadVolumes([image, ...maps]));
+    await loading;
     if (mine !== turn) return;
+    facts = found;
+    channel = chosen;
+    layers = [{ key: "image", title: name === "image" ? "Image" : name }, ...found.layers];
+    start(layers);
     paint();
     fit();
     look(view);
-    moveTo(keep);
+    document.body.dataset.shown = facts.name;
+    moveTo(here ?? facts.centre_mm);
     panel();
     $("busy").hidden = true;
-    document.body.dataset.shown = facts.name;
     if (index + 1 < cases.length) fetch(`${index + 1}/case.json`).catch(() => {}); // read ahead
   } catch (error) {
-    if (mine !== turn) return;
-    $("busy").hidden = true;
-    $("message").textContent = error.message;
-    $("message").hidden = false;
-    document.body.dataset.shown = "";
+    if (mine === turn) fail(error);
   }
+}
+
+// Nothing of another case may stay beside this one's name.
+function fail(error) {
+  for (const id of ["layers", "parts", "window", "facts", "location"]) $(id).replaceChildren();
+  $("mm").textContent = "";
+  $("busy").hidden = true;
+  $("message").textContent = error.message;
+  $("message").hidden = false;
+  document.body.dataset.shown = "";
 }
 
 let started = "";
@@ -149,7 +161,7 @@ function fit() {
   const zoom = Math.min(2, Math.max(1, 0.95 * Math.min(...[0, 1, 2].map((i) => whole[i] / Math.max(size[i], 1e-3)))));
   const middle = nv.frac2mm([0.5, 0.5, 0.5]), body = nv.frac2mm(nv.mm2frac(centre, 0, true)); // in NiiVue's unslanted millimetres
   nv.scene.pan2Dxyzmm = [...[0, 1, 2].map((i) => middle[i] - zoom * body[i]), zoom];
-  nv.scene.volScaleMultiplier = 1.2 * zoom;
+  nv.scene.volScaleMultiplier = 1.05 * zoom;
   const side = facts.centre_mm[0] > centre[0] ? 235 : 125; // from the side on which the structure is, a little from the front
   nv.setRenderAzimuthElevation(side, 12);
   nv.opts.crosshairWidth = Math.max(...whole) / zoom / 400;
@@ -179,6 +191,9 @@ function moveTo(mm) {
   tell();
 }
 
+// While a case is loading, what is drawn and what is known belong to different cases.
+const complete = () => facts !== null && Boolean(document.body.dataset.shown) && nv.volumes.length === layers.length;
+
 // Place, grey value and structures at a place in millimetres.
 function at(mm) {
   const values = nv.volumes.map((volume) => {
@@ -201,7 +216,7 @@ function at(mm) {
 const place = (mm) => ["x", "y", "z"].map((axis, i) => `${axis} ${mm[i].toFixed(1).replace("-", "−")}`).join("   ");
 
 function tell() {
-  if (!nv.volumes.length || !facts) return;
+  if (!complete()) return;
   const mm = [...nv.frac2mm(nv.scene.crosshairPos, 0, true)].slice(0, 3);
   const { grey, found } = at(mm);
   $("mm").textContent = `${place(mm)} mm`;
@@ -218,7 +233,7 @@ function tell() {
 function hover(event) {
   const box = $("canvas").getBoundingClientRect();
   const x = event.clientX - box.left, y = event.clientY - box.top;
-  const frac = nv.volumes.length && facts ? nv.canvasPos2frac([x * nv.uiData.dpr, y * nv.uiData.dpr]) : [-1];
+  const frac = complete() ? nv.canvasPos2frac([x * nv.uiData.dpr, y * nv.uiData.dpr]) : [-1];
   const found = frac[0] < 0 ? [] : at([...nv.frac2mm(frac, 0, true)].slice(0, 3)).found.filter(({ key, part }) => part && states[key].on);
   $("hover").hidden = !found.length;
   if (!found.length) return;
@@ -278,7 +293,7 @@ function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.matches("input[type=range], select") && event.key.startsWith("Arrow");
   const turning = event.key.startsWith("Page") && event.target !== $("canvas") && event.target !== document.body;
-  if (typing || turning || (!facts && event.key !== "?") || ($("help").open && event.key !== "?")) return;
+  if (typing || turning || (!complete() && !["n", "p", "?"].includes(event.key)) || ($("help").open && event.key !== "?")) return;
   const found = KEYS.find(([names]) => names.includes(event.key));
   if (!found) return;
   event.preventDefault();
@@ -307,9 +322,4 @@ async function open() {
   await show(document_.start);
 }
 
-open().catch((error) => {
-  $("busy").hidden = true;
-  $("message").textContent = error.message;
-  $("message").hidden = false;
-  document.body.dataset.shown = "";
-});
+open().catch(fail);
