@@ -14,6 +14,7 @@ EXTRAS = {
     "h5py": "keras",
     "matplotlib": "report",
     "jinja2": "report",
+    "ipyniivue": "view",
     "nilearn": "demo",
 }
 # Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.

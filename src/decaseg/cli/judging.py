@@ -131,3 +131,22 @@ def report(
     from decaseg.workflows import report as workflow
 
     return workflow.run(folder, run, bundle, out)
+
+
+@app.command()
+def view(
+    what: Annotated[Path, typer.Argument(metavar="IMAGE|EVALUATION", help="A NIfTI file or an evaluation folder.")],
+    prediction: Annotated[Path | None, typer.Option(metavar="FILE", help="Predicted label map of IMAGE.")] = None,
+    truth: Annotated[Path | None, typer.Option(metavar="FILE", help="True label map of IMAGE.")] = None,
+    labels: Annotated[list[str] | None, typer.Option(metavar="1=edema …", help="Names of label values.")] = None,
+    case: Annotated[str | None, typer.Option(metavar="CASE", help="Of EVALUATION, to begin with.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser, or only say where.")] = True,
+    terminal: Annotated[bool, typer.Option("--terminal", help="One slice in the terminal instead.")] = False,
+    plane: Annotated[str, typer.Option(help="Of --terminal: axial, coronal or sagittal.")] = "axial",
+) -> int:
+    """Image, prediction and truth in the browser, in slices and in 3D; or a slice in the terminal."""
+    from decaseg.workflows import view as workflow
+
+    wishes = workflow.Wishes(prediction, truth, tuple(labels or ()), case)
+    return workflow.show_slice(what, wishes, plane) if terminal else workflow.run(what, wishes, port, browser)

@@ -67,6 +67,7 @@ def run(
             scores[files.case] = _evaluate_case(files, dataset.labels, opened.predictor, scoring, out, pictures)
             advance(number, len(chosen))
     document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
+    document |= {"shown": _shown(opened.predictor, dataset)}
     write_csv(out / "metrics.csv", scores)
     if opened.run is not None:
         write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
@@ -95,6 +96,13 @@ def _origin(opened: Model, model: Path, scoring: Scoring, cases: str, trained: l
         "selection": opened.selection(),
         "postprocessing": None if post is None else post.to_json(),
     }
+
+
+def _shown(predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
+    """What a viewer needs to name what is in predictions/: label values, channels, and the channel to begin with."""
+    names = {str(value): name for value, name in predictor.target.painted_names().items()}
+    first = predictor.preprocessing.channel_indices[0]
+    return {"labels": names, "channels": list(dataset.channels), "channel": first}
 
 
 def choose_cases(opened: Model, dataset: Dataset, cases: str) -> tuple[list[CaseFiles], list[str]]:
