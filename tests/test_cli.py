@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -117,3 +118,14 @@ def test_every_command_has_a_how_to_of_its_name():
     found = {path.stem for path in (ROOT / "docs" / "how-to").glob("*.md")}
     missing = sorted({"-".join(words) for words in COMMANDS} - found)
     assert not missing, f"docs/how-to lacks {', '.join(missing)}"
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
+def test_torchs_threads_wait_asleep_unless_told_otherwise(given, found):
+    env = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | given
+    program = "from decaseg.cli import share_the_processor; share_the_processor(); import torch"
+    env["OMP_DISPLAY_ENV"] = "verbose"
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("torch is not built with GNU's OpenMP here")
+    assert f"GOMP_SPINCOUNT = '{found}'" in done.stderr
