@@ -110,7 +110,7 @@ def test_a_given_image_is_what_is_timed(tiny, capfd):
         ("bundle@bf16", "computes in fp32, not in bf16"),
         ("run@int8", "--precision int8: choose one of"),
         ("bundle@plain", "is for a RUN"),
-        ("spoilt", "cannot load it"),
+        ("spoilt", "copy the bundle again"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_one_line_with_its_name(tiny, tmp_path, capfd, model, says):

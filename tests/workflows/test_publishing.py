@@ -242,3 +242,24 @@ def test_the_bundles_own_card_holds_to_it(tiny):
     means = [s["dice"]["mean"] for s in structures.values()]
     assert sum(means) / len(means) == pytest.approx(document["parity"]["mean_dice_export"])
     assert document["parity"]["seconds_a_case"] > 0
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.bin"])
+def test_a_model_that_is_not_the_exported_one_is_refused(published, tiny, tmp_path, capsys, name):
+    """One flipped bit of a weight would change predictions without a word."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(published / "bundle", bundle)
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    image = tiny / "data" / "imagesTr" / "case_000.nii.gz"
+    assert call(["predict", str(bundle), str(image), "--out", str(tmp_path / "p")]) == 2
+    said = capsys.readouterr().err
+    assert name in said and "copy the bundle again" in said and not (tmp_path / "p" / "case_000.nii.gz").exists()
+
+
+def test_a_bundle_names_no_folder_of_the_machine_it_was_made_on(published, tiny):
+    told = (published / "bundle" / "bundle.json").read_text() + (published / "bundle" / "MODEL_CARD.md").read_text()
+    assert str(tiny.parent) not in told and str(published) not in told
+    command = json.loads((published / "bundle" / "bundle.json").read_text())["provenance"]["run"]["command"]
+    assert command and not any("/" in word for word in command)

@@ -22,7 +22,7 @@ from typing import Any
 
 from decaseg.exporting.serving_notes import serving_notes
 from decaseg.inference.engines.openvino_engine import HINTS, WITHOUT_VNNI
-from decaseg.storage.bundle import BundleDir
+from decaseg.storage.bundle import BundleDir, model_files
 from decaseg.storage.files import read_json, sha256_of, write_json, write_text
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # it stands in URLs and is a folder
@@ -55,11 +55,6 @@ def check_repository(repository: Path, name: str) -> None:
     if repository.exists() and not repository.is_dir():
         raise ValueError(f"--model-repository {repository}: is a file, not a folder; give another name")
     _read_config(repository / "config.json")
-
-
-def model_files(form: str) -> tuple[str, ...]:
-    """The files of a bundle that hold its model."""
-    return {"openvino": ("model.xml", "model.bin"), "onnx": ("model.onnx",)}[form]
 
 
 def kserve_metadata(document: Mapping[str, Any], name: str, versions: list[int]) -> dict[str, Any]:

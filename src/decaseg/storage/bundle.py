@@ -14,6 +14,11 @@ FORMAT = 1
 MODEL_FILES = {"openvino": "model.xml", "onnx": "model.onnx"}
 
 
+def model_files(form: str) -> tuple[str, ...]:
+    """The files of a bundle that hold its model."""
+    return {"openvino": ("model.xml", "model.bin"), "onnx": ("model.onnx",)}[form]
+
+
 @dataclass(frozen=True)
 class BundleDir:
     """Paths of a BUNDLE; nothing is created by asking for one."""

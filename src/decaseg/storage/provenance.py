@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -54,3 +55,18 @@ def _meminfo_gib(name: str) -> float | None:
     except OSError:
         pass
     return None
+
+
+def without_folders(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A provenance record that may be handed on: of every path only its last name, since folders can name patients."""
+    told = dict(record)
+    if isinstance(told.get("command"), list):
+        told["command"] = [_last_name(str(word)) for word in told["command"]]
+    for key in ("dataset", "start"):
+        if isinstance(told.get(key), str):
+            told[key] = _last_name(told[key])
+    return told
+
+
+def _last_name(word: str) -> str:
+    return word.rstrip("/\\").replace("\\", "/").rpartition("/")[2]

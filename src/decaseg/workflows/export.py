@@ -23,7 +23,7 @@ from decaseg.reporting.progress import Advance, progress
 from decaseg.storage.bundle import FORMAT, MODEL_FILES, BundleDir
 from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
 from decaseg.storage.files import read_json, write_json, write_text
-from decaseg.storage.provenance import provenance
+from decaseg.storage.provenance import provenance, without_folders
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import hash_of_case, read_pair, score_labels
 from decaseg.workflows.models import open_model
@@ -161,7 +161,7 @@ def _document(folder: RunDir, plan: Plan, model_format: str, precision: str, thr
         "split_sha256": {part: sorted(hash_of_case(case) for case in splits[part]) for part in ("train", "val")},
         "selection": source.selection(),
         "postprocessing": None if post is None else post.to_json(),
-        "provenance": provenance(run=made),
+        "provenance": without_folders(provenance(run=without_folders(made))),
         "parity": None,
     }
 

@@ -11,7 +11,7 @@ from decaseg.inference.engines import ENGINES, Engine
 from decaseg.inference.postprocess import PostProcessing
 from decaseg.inference.predictor import Predictor
 from decaseg.planning.plan import Plan
-from decaseg.storage.bundle import MODEL_FILES, BundleDir
+from decaseg.storage.bundle import MODEL_FILES, BundleDir, model_files
 from decaseg.storage.files import read_json, sha256_of
 from decaseg.storage.finished import content_hash
 from decaseg.storage.rundir import RunDir
@@ -167,12 +167,13 @@ def _open_bundle(bundle: BundleDir, engine: str | None, tta: bool, step: float, 
     model = bundle.model(form)
     if not model.is_file():
         raise ValueError(f"{model}: is missing from the bundle; export it again")
+    if form == "openvino" and not bundle.weights.is_file():
+        raise ValueError(f"{bundle.weights}: is missing from the bundle; export it again")
+    _refuse_changed(bundle, document)
     loaded: Engine
     if form == "openvino":
         from decaseg.inference.engines.openvino_engine import OpenVinoEngine
 
-        if not bundle.weights.is_file():
-            raise ValueError(f"{bundle.weights}: is missing from the bundle; export it again")
         loaded = OpenVinoEngine(model, _gated_in(document) or document.get("compute_precision", "fp32"), threads)
     else:
         from decaseg.inference.engines.onnx_engine import OnnxEngine
@@ -181,6 +182,16 @@ def _open_bundle(bundle: BundleDir, engine: str | None, tta: bool, step: float, 
     return Model(
         bundle.root, plan, make_predictor(plan, loaded, step, tta), None, document, _warnings(bundle, document, loaded)
     )
+
+
+def _refuse_changed(bundle: BundleDir, document: dict[str, Any]) -> None:
+    """ValueError where a file of the model is not the one whose sum was recorded; bundles of old have no sums."""
+    sums = document.get("sha256")
+    if not isinstance(sums, dict):
+        return
+    for name in model_files(document["model_format"]):
+        if sha256_of(bundle.root / name) != sums.get(name):
+            raise ValueError(f"{bundle.root / name}: its SHA-256 is not the exported file's; copy the bundle again")
 
 
 def _gated_in(document: dict[str, Any]) -> str | None:
