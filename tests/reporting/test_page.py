@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -161,3 +162,13 @@ def test_a_damaged_overlay_is_named(tmp_path):
 
 def test_many_cases_get_smaller_pictures():
     assert small_width(3) == 1080 and small_width(500) < 400 and small_width(100_000) == 300
+
+
+def test_the_headline_has_the_interval_that_the_scores_have(tmp_path):
+    """Bootstrapped anew it would differ in the last digit from what `evaluate` printed."""
+    write_evaluation(tmp_path / "evaluation", CASES)
+    metrics = tmp_path / "evaluation" / "metrics.json"
+    document = json.loads(metrics.read_text())
+    document["mean_dice_statistics"] = {"mean": 0.7, "median": 0.7, "ci95": [0.6124, 0.7876], "n": 5}
+    metrics.write_text(json.dumps(document))
+    assert "95 % interval 0.612 to 0.788" in text_of(build_report(tmp_path / "evaluation"))
