@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from decaseg.data.normalise import middle
 from decaseg.storage import nifti
-from decaseg.storage.decathlon import read_dataset
+from decaseg.storage.layouts import read_dataset
 from decaseg.workflows.models import open_model
 
 

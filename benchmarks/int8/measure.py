@@ -35,8 +35,8 @@ from decaseg.inference.engines.openvino_engine import OpenVinoEngine
 from decaseg.inference.engines.torch_engine import load_network, load_torch
 from decaseg.inference.predictor import Predictor
 from decaseg.planning.plan import Plan
-from decaseg.storage.decathlon import read_dataset
 from decaseg.storage.files import read_json
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.provenance import processor_name
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import read_pair

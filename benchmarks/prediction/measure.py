@@ -35,7 +35,7 @@ from settings import SETTINGS, Setting  # noqa: E402
 
 from decaseg.data.preprocess import to_ras  # noqa: E402
 from decaseg.storage import nifti  # noqa: E402
-from decaseg.storage.decathlon import read_dataset  # noqa: E402
+from decaseg.storage.layouts import read_dataset  # noqa: E402
 from decaseg.volume import Volume  # noqa: E402
 
 BUNDLES = {f"bundle {precision}": precision for precision in ("fp32", "bf16", "int8")}

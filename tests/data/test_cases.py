@@ -11,7 +11,7 @@ from decaseg.data.normalise import Normalisation
 from decaseg.data.preprocess import Preprocessing
 from decaseg.storage import nifti
 from decaseg.storage.cache import Cache
-from decaseg.storage.decathlon import read_dataset
+from decaseg.storage.layouts import read_dataset
 from decaseg.volume import Volume
 from tests.synthetic import write_dataset
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from decaseg.data.phantom import CHANNELS, LABELS, generate_case, write_dataset
 from decaseg.storage import nifti
-from decaseg.storage.decathlon import read_dataset
+from decaseg.storage.layouts import read_dataset
 
 pytest.importorskip("nilearn")
 SPACING_MM = 3.0  # coarse, so that the tests are quick; 2 mm is the demo's

@@ -15,7 +15,7 @@ import pytest
 
 from decaseg.planning.check import Problem, problems, quick_problems, refuse, voxel_problems
 from decaseg.storage import nifti
-from decaseg.storage.decathlon import read_dataset
+from decaseg.storage.layouts import read_dataset
 from decaseg.volume import Volume
 from tests.synthetic import write_dataset
 

@@ -12,7 +12,7 @@ import pytest
 
 from decaseg.cli import call
 from decaseg.storage import msd
-from decaseg.storage.decathlon import read_dataset
+from decaseg.storage.layouts import read_dataset
 from tests.storage.tars import END, HOSTILE, by_tarfile, gz
 from tests.storage.web_server import garbage, says_length, serving, status
 from tests.synthetic import write_dataset

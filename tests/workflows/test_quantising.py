@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from decaseg.cli import call
 from decaseg.storage import nifti
-from decaseg.storage.decathlon import read_dataset
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import hash_of_case
 from tests.synthetic import write_dataset

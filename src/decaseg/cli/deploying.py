@@ -13,6 +13,7 @@ from decaseg.cli.options import (
     DeviceOption,
     EngineOption,
     JsonOption,
+    LayoutOption,
     ModelArgument,
     StepOption,
     ThreadsOption,
@@ -37,13 +38,14 @@ def export(
         typer.Option("--model-repository", metavar="DIR", help="Folder of OpenVINO Model Server to add to."),
     ] = None,
     served_name: Annotated[str | None, typer.Option(help="The model's name there.")] = None,
+    layout: LayoutOption = None,
 ) -> int:
     """A bundle that predicts the same without torch, proved on whole cases."""
     from decaseg.workflows import export as workflow
     from decaseg.workflows.publishing import Publishing
 
     publishing = Publishing(evaluation, licence, repository, served_name).check(run, out)
-    code = workflow.run(run, out, model_format, precision, data, threads, max_drop, minutes)
+    code = workflow.run(run, out, model_format, precision, data, threads, max_drop, minutes, layout)
     return publishing.finish(out, code)
 
 
@@ -58,6 +60,7 @@ def benchmark(
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Where each network's time goes.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each model.")] = 7,
     max_cases: Annotated[int, typer.Option(min=1, help="Of DATASET, at most.")] = 20,
+    layout: LayoutOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -68,7 +71,7 @@ def benchmark(
     """Latency, throughput, memory and Dice of several models side by side."""
     from decaseg.workflows import benchmark as workflow
 
-    wishes = workflow.Wishes(data, tuple(image or ()), per_layer, rounds, max_cases, threads, device)
+    wishes = workflow.Wishes(data, tuple(image or ()), per_layer, rounds, max_cases, threads, device, layout)
     return workflow.run(models, wishes, out, as_json)
 
 

@@ -15,6 +15,7 @@ from decaseg.cli.options import (
     GroupByOption,
     GroupsOption,
     JsonOption,
+    LayoutOption,
     LesionsOption,
     ModelArgument,
     StepOption,
@@ -42,13 +43,14 @@ def evaluate(
     groups: GroupsOption = None,
     group_by: GroupByOption = None,
     postprocessing: CleanOption = True,
+    layout: LayoutOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Predicts and scores full volumes."""
     from decaseg.workflows import evaluate as workflow
 
     wishes = score_wishes(tolerance, lesions, groups, group_by)
-    more = pictures, as_json, wishes, postprocessing
+    more = pictures, as_json, wishes, postprocessing, layout
     return workflow.run(model, data, out, cases, engine, tta, step, device, threads, *more)
 
 
@@ -60,12 +62,13 @@ def postprocess(
     step: StepOption = 0.5,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    layout: LayoutOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Chooses on the validation cases what is cleaned of predictions, if anything."""
     from decaseg.workflows import postprocess as workflow
 
-    return workflow.run(run, data, tta, step, device, threads, as_json)
+    return workflow.run(run, data, tta, step, device, threads, as_json, layout)
 
 
 @app.command()

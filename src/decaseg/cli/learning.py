@@ -13,6 +13,7 @@ from decaseg.cli.options import (
     DatasetArgument,
     DeviceOption,
     JsonOption,
+    LayoutOption,
     MemoryOption,
     PatchOption,
     RecipeOption,
@@ -67,11 +68,13 @@ def download(
 
 
 @app.command()
-def check(dataset: DatasetArgument, as_json: JsonOption = False, threads: ThreadsOption = None) -> int:
+def check(
+    dataset: DatasetArgument, as_json: JsonOption = False, threads: ThreadsOption = None, layout: LayoutOption = None
+) -> int:
     """Every problem that would spoil a training, one line each."""
     from decaseg.workflows import check as workflow
 
-    return workflow.run(dataset, as_json, threads)
+    return workflow.run(dataset, as_json, threads, layout)
 
 
 @app.command()
@@ -86,6 +89,7 @@ def plan(
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     base_filters: Annotated[int | None, typer.Option(min=1)] = None,
     settings: SetOption = None,
+    layout: LayoutOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """The fingerprint of the data and the plan that follows from it."""
@@ -95,7 +99,7 @@ def plan(
         recipe, settings, channels=names(channels), target=target, patch=patch, batch_size=batch_size,
         base_filters=base_filters,
     )  # fmt: skip
-    return workflow.run(dataset, chosen, out, memory, as_json)
+    return workflow.run(dataset, chosen, out, memory, as_json, layout)
 
 
 @app.command()
@@ -126,6 +130,7 @@ def train(
     ] = None,
     memory: MemoryOption = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for preprocessed cases; default: RUN/cache.")] = None,
+    layout: LayoutOption = None,
 ) -> int:
     """Trains a network; writes a RUN."""
     from decaseg.workflows import train as workflow
@@ -141,4 +146,4 @@ def train(
     )  # fmt: skip
     if epochs is not None:
         chosen = chosen.without_minutes()
-    return workflow.run(dataset, out, chosen, resume, memory, cache)
+    return workflow.run(dataset, out, chosen, resume, memory, cache, layout)

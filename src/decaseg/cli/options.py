@@ -8,13 +8,16 @@ from typing import Annotated, Any
 import typer
 
 DatasetArgument = Annotated[
-    Path, typer.Argument(metavar="DATASET", help="Folder with dataset.json (Decathlon layout).")
+    Path, typer.Argument(metavar="DATASET", help="A folder as of Decathlon, nnU-Net, BraTS or BIDS, or a CSV of paths.")
 ]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A RUN, a BUNDLE or a model file inside one.")]
+LayoutOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of DATASET: decathlon, nnunet, brats, bids or csv; default: seen.")
+]
 RecipeOption = Annotated[str, typer.Option(help="Starting point: default, quick or original.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE …", help="Any setting of the recipe.")]
 ChannelsOption = Annotated[list[str] | None, typer.Option(metavar="NAME …", help="Channels to use, e.g. FLAIR.")]
-TargetOption = Annotated[str | None, typer.Option(help="all, whole or brats (overlapping regions).")]
+TargetOption = Annotated[str | None, typer.Option(help="all, whole, brats or regions (the last two overlap).")]
 PatchOption = Annotated[tuple[int, int, int] | None, typer.Option(metavar="X Y Z", help="Patch in voxels.")]
 MemoryOption = Annotated[float | None, typer.Option("--memory", metavar="GIB", help="Memory that training may use.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]

@@ -18,10 +18,11 @@ from decaseg import geometry, volume
 from decaseg.data import normalise, resample
 from decaseg.data import preprocess as preprocess_module
 from decaseg.data.preprocess import Preprocessing, preprocess, preprocess_label
-from decaseg.storage import nifti
+from decaseg.storage import images, nifti
 from decaseg.storage.cache import Cache, Entry
-from decaseg.storage.decathlon import CaseFiles
+from decaseg.storage.dataset import CaseFiles
 from decaseg.storage.files import sha256_of
+from decaseg.storage.images import read_image, read_label
 
 PLACES_PER_LABEL = 2000  # foreground voxels remembered per label: enough that patches centre everywhere on it
 
@@ -88,20 +89,23 @@ def code_sum() -> str:
     Part of every key: a cache that an older version filled is not used by one that would have made other arrays.
     """
     modules = (__file__, preprocess_module.__file__, normalise.__file__, resample.__file__, nifti.__file__,
-               geometry.__file__, volume.__file__)  # fmt: skip
+               images.__file__, geometry.__file__, volume.__file__)  # fmt: skip
     versions = [f"{name} {metadata.version(name)}".encode() for name in ("numpy", "scipy", "nibabel")]
     return hashlib.sha256(b"\0".join([*(Path(m).read_bytes() for m in modules), *versions])).hexdigest()
 
 
-def _sums(files: CaseFiles) -> tuple[str, str]:
-    """What the two files hold, as SHA-256: dates and sizes would miss a change."""
+def _sums(files: CaseFiles) -> tuple[str, ...]:
+    """What the files hold, as SHA-256: dates and sizes would miss a change; and how their values are meant."""
     assert files.label is not None  # read_dataset refuses training cases without one
-    return sha256_of(files.image), sha256_of(files.label)
+    return (
+        *(sha256_of(path) for path in files.files),
+        *([json.dumps(sorted(files.values.items()))] * bool(files.values)),
+    )
 
 
 def _make(files: CaseFiles, how: Preprocessing) -> dict[str, NDArray]:
     assert files.label is not None
-    image_volume, truth = nifti.read(files.image), nifti.read(files.label)
+    image_volume, truth = read_image(files), read_label(files)
     if truth.shape != image_volume.shape:
         raise ValueError(f"{files.label}: shape {truth.shape} is not its image's {image_volume.shape}; redo the label")
     if not np.isfinite(image_volume.array).all():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-TARGETS = ("all", "whole", "brats")
+from decaseg.storage.dataset import Region
+
+TARGETS = ("all", "whole", "brats", "regions")
+IGNORED = 255  # the class of voxels that do not train
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,16 @@ class Structure:
 class Target:
     """The structures, in the order of the network's outputs, and how a label map is painted from them.
 
-    `kind` is `all` (one softmax over background and structures), `whole` or `brats` (a sigmoid per structure; they
-    may overlap), or `apart`, of imported models only: labels, each with its own sigmoid. `paint` holds, per structure,
-    the label value written where it is found; overlapping structures are painted in order, the last on top (BraTS:
-    whole tumour, then core, then enhancing).
+    `kind` is `all` (one softmax over background and structures), `whole`, `brats` or `regions` (a sigmoid per
+    structure; they may overlap), or `apart`, of imported models only: labels, each with its own sigmoid. `paint`
+    holds, per structure, the label value written where it is found; overlapping structures are painted in order, the
+    last on top (BraTS: whole tumour, then core, then enhancing). Voxels of the value `ignored` do not train.
     """
 
     kind: str
     structures: tuple[Structure, ...]
     paint: tuple[int, ...]
+    ignored: int | None = None
 
     @property
     def overlapping(self) -> bool:
@@ -68,10 +72,15 @@ class Target:
         return table
 
     def class_of_label(self) -> NDArray[np.uint8]:
-        """(256,) table from label value to softmax channel; labels outside every structure go to background, 0."""
+        """(256,) table from label value to softmax channel, to IGNORED for what does not train.
+
+        Labels outside every structure go to background, 0.
+        """
         table = np.zeros(256, dtype=np.uint8)
         for row, structure in enumerate(self.structures):
             table[list(structure.labels)] = row + 1
+        if self.ignored is not None:
+            table[self.ignored] = IGNORED
         return table
 
     def as_painted(self, label: NDArray) -> NDArray[np.uint8]:
@@ -86,23 +95,41 @@ class Target:
         return {value: structure.name for value, structure in zip(self.paint, self.structures, strict=True)}
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        document = asdict(self)
+        if self.ignored is None:  # older versions read plans of data sets that ignore nothing
+            del document["ignored"]
+        return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Target:
         structures = tuple(
             Structure(str(s["name"]), tuple(int(v) for v in s["labels"])) for s in document["structures"]
         )
-        return cls(str(document["kind"]), structures, tuple(int(v) for v in document["paint"]))
+        ignored = document.get("ignored")
+        paint = tuple(int(v) for v in document["paint"])
+        return cls(str(document["kind"]), structures, paint, None if ignored is None else int(ignored))
 
 
-def make_target(kind: str, labels: Mapping[int, str]) -> Target:
+def make_target(
+    kind: str, labels: Mapping[int, str], regions: Sequence[Region] = (), ignored: int | None = None
+) -> Target:
     """The target `kind` for the labels (number -> name, background included or not) of a data set.
+
+    A data set that has `regions` of its own (nnU-Net's region-based training) means them by `all` and by `regions`.
 
     `brats` needs labels that name edema and enhancing tumour; a ValueError lists what is there when they do not.
     Regions after BraTS (Menze et al. 2015): whole tumour = all labels, tumour core = all but edema, enhancing.
     """
     structures = {value: name for value, name in labels.items() if value != 0}
+    if regions and kind in ("all", "regions"):
+        outlined = tuple(Structure(region.name, region.labels) for region in regions)
+        return Target("regions", outlined, tuple(region.paint for region in regions), ignored)
+    if kind == "regions":
+        raise ValueError("--target regions: the data set defines none (nnU-Net's labels as lists); use all or whole")
+    return replace(_of_labels(kind, structures), ignored=ignored)
+
+
+def _of_labels(kind: str, structures: Mapping[int, str]) -> Target:
     if kind == "all":
         return Target(kind, tuple(Structure(name, (value,)) for value, name in structures.items()), tuple(structures))
     if kind == "whole":

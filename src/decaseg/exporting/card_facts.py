@@ -13,7 +13,7 @@ from typing import Any
 from decaseg.exporting.structures import METRICS, failures
 from decaseg.planning.plan import Plan
 from decaseg.storage.bundle import BundleDir, model_files
-from decaseg.storage.decathlon import Dataset
+from decaseg.storage.dataset import Dataset
 from decaseg.storage.files import read_json, sha256_of
 from decaseg.storage.rundir import RunDir
 

@@ -38,14 +38,15 @@ def score_case(
     *,
     tolerances_mm: Mapping[str, float] | None = None,
     lesions: LesionRule | None = None,
+    ignored: int | None = None,
 ) -> CaseScores:
     """Scores one predicted label map against the true one, structure by structure.
 
     Both are (X, Y, Z) arrays of whole numbers on the same grid of `spacing_mm`. `structures` gives the label values
     that belong to each structure, `predicted` those it has in the prediction where they differ (structures may
     overlap). `tolerances_mm` is what NSD forgives, per structure, 1 mm where it is silent. With `lesions` the
-    lesion-wise metrics are computed too, by that rule. Empty masks follow `metrics.empty`. A ValueError says which
-    argument does not fit.
+    lesion-wise metrics are computed too, by that rule. Voxels where the truth is `ignored` count for nothing. Empty
+    masks follow `metrics.empty`. A ValueError says which argument does not fit.
 
     >>> truth = np.zeros((8, 8, 8), np.uint8); truth[2:6, 2:6, 2:6] = 1
     >>> score_case(np.roll(truth, 1, axis=0), truth, {"cube": (1,)}, (1, 1, 1)).structures["cube"]["dice"]
@@ -60,14 +61,25 @@ def score_case(
         raise ValueError(f"tolerances_mm names {sorted(stray)}, which are not among {sorted(structures)}")
     metrics = METRICS if lesions is None else METRICS | LESION_METRICS
     rule = lesions or LESION_RULES["glioma"]
+    left_out = 0 if ignored is None else int(np.count_nonzero(truth == ignored))
+    prediction, truth = without_ignored(prediction, truth, ignored)
     scores = {}
     for name, labels in structures.items():
         tolerance_mm = float(tolerances_mm.get(name, DEFAULT_TOLERANCE_MM))
         if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
             raise ValueError(f"tolerances_mm[{name!r}] is {tolerance_mm}; it must be 0 mm or more")
-        pair = MaskPair(mask_of(prediction, predicted[name]), mask_of(truth, labels), spacing, tolerance_mm, rule)
+        pair = MaskPair(
+            mask_of(prediction, predicted[name]), mask_of(truth, labels), spacing, tolerance_mm, rule, left_out
+        )
         scores[name] = {metric: measure(pair) for metric, measure in metrics.items()}
     return CaseScores(scores)
+
+
+def without_ignored(prediction: NDArray, truth: NDArray, ignored: int | None) -> tuple[NDArray, NDArray]:
+    """Both label maps with 0, the background, where the truth is `ignored`; themselves where nothing is."""
+    if ignored is None or not (there := truth == ignored).any():
+        return prediction, truth
+    return np.where(there, 0, prediction), np.where(there, 0, truth)
 
 
 def mask_of(label_map: NDArray, labels: Sequence[int]) -> NDArray[np.bool_]:

@@ -41,8 +41,8 @@ class MaskPair:
     """The voxels of one structure as predicted and as true: two bool arrays (X, Y, Z) of one shape.
 
     `spacing_mm` is the length of a voxel along each axis. `tolerance_mm` is what the normalised surface distance
-    forgives, `lesion_rule` what tells lesions apart. What follows from them is computed when first asked for, on the
-    box round both masks, and kept.
+    forgives, `lesion_rule` what tells lesions apart. `left_out` voxels, background in both,
+    count for nothing. What follows from them is computed when first asked for, on the box round both masks, and kept.
     """
 
     prediction: NDArray[np.bool_]
@@ -50,6 +50,7 @@ class MaskPair:
     spacing_mm: Float3
     tolerance_mm: float = 1.0
     lesion_rule: LesionRule = LESION_RULES["glioma"]
+    left_out: int = 0
 
     @property
     def diagonal_mm(self) -> float:
@@ -93,7 +94,8 @@ class MaskPair:
 
     @property
     def true_negatives(self) -> int:
-        return int(self.truth.size) - self.true_positives - self.false_positives - self.false_negatives
+        counted = int(self.truth.size) - self.left_out
+        return counted - self.true_positives - self.false_positives - self.false_negatives
 
     @cached_property
     def lesions(self) -> Lesions:

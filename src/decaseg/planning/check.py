@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from decaseg.planning.check_voxels import digest_of, image_faults, label_faults
 from decaseg.storage import nifti
-from decaseg.storage.decathlon import CaseFiles, Dataset
+from decaseg.storage.dataset import CaseFiles, Dataset
+from decaseg.storage.images import read_image, read_image_grid, read_label
 from decaseg.volume import Grid
 
 GRID_TOLERANCE_VOXELS = 0.1  # how far two affines may put the same voxel apart before the grids are not the same
@@ -121,7 +122,7 @@ def problems(dataset: Dataset, threads: int | None = None, progress: Progress | 
 
 def _headers(dataset: Dataset, files: CaseFiles) -> Headers:
     found: list[Problem] = []
-    image, channels = _grid(files.image, found)
+    image, channels = _image_grid(files, found)
     label, label_channels = _grid(files.label, found) if files.label is not None else (None, 1)
     if image is not None and channels != len(dataset.channels):
         named = f"{len(dataset.channels)} ({', '.join(dataset.channels)})"
@@ -141,6 +142,22 @@ def _headers(dataset: Dataset, files: CaseFiles) -> Headers:
     voxels = 0 if image is None else image.shape[0] * image.shape[1] * image.shape[2]
     placed = image is None or image.sform_code > 0 or image.qform_code > 0
     return Headers(tuple(found), voxels * channels * 8, placed)
+
+
+def _image_grid(files: CaseFiles, found: list[Problem]) -> tuple[Grid | None, int]:
+    """Of all channels together, where they are files of their own."""
+    if not files.more:
+        return _grid(files.image, found)
+    grids = [_grid(path, found)[0] for path in files.images]
+    if None in grids:
+        return None, 0
+    try:
+        return read_image_grid(files)
+    except ValueError as error:
+        path, _, said = str(error).partition(": ")
+        fault, _, fix = said.rpartition("; ")
+        found.append(Problem(Path(path), fault, fix))
+        return None, 0
 
 
 def _grid(file: Path, found: list[Problem]) -> tuple[Grid | None, int]:
@@ -190,16 +207,18 @@ def _disagrees(grid: Grid) -> bool:
 def _contents(dataset: Dataset, files: CaseFiles) -> Contents:
     found = Contents(files, ())
     try:
-        image = nifti.read(files.image).array
+        image = read_image(files).array
         new = _image_problems(dataset, files.image, image)
         found = replace(found, problems=new, image_digest=digest_of(image))
         del image  # before the label is read: memory holds one of them
     except nifti.NiftiError as error:
         found = replace(found, problems=(_unreadable(error),))
+    except ValueError:  # channels that do not lie on one grid: their headers said so
+        pass
     if files.label is None:
         return found
     try:
-        label = nifti.read(files.label).array
+        label = read_label(files).array
     except nifti.NiftiError as error:
         return replace(found, problems=(*found.problems, _unreadable(error)))
     new, values = _label_problems(dataset, files.label, label)
@@ -211,7 +230,7 @@ def _image_problems(dataset: Dataset, file: Path, image: NDArray) -> tuple[Probl
 
 
 def _label_problems(dataset: Dataset, file: Path, label: NDArray) -> tuple[tuple[Problem, ...], frozenset[int] | None]:
-    faults, values = label_faults(label, dataset.labels)
+    faults, values = label_faults(label, dict.fromkeys(dataset.known_values, ""))
     return tuple(Problem(file, fault, fix) for fault, fix in faults), values
 
 
@@ -249,14 +268,16 @@ def _never_occurring(dataset: Dataset, trained: list[Contents]) -> Iterator[Prob
         return  # it may occur in a label that cannot be read, which is a problem of its own
     for value in sorted(set(dataset.structures) - frozenset().union(*known)):
         fault = f'names the structure "{value}": "{dataset.labels[value]}", which occurs in no label'
-        yield Problem(dataset.root / "dataset.json", fault, 'take it out of "labels" or add cases that have it')
+        yield Problem(dataset.source or dataset.root, fault, 'take it out of "labels" or add cases that have it')
 
 
 def _unlisted(dataset: Dataset) -> Iterator[Problem]:
     """Files beside the listed ones that no list names: half a pair is an error, a whole pair a warning."""
     image_folders = {files.image.parent for files in dataset.training} | {dataset.root / "imagesTr"}
     label_folders = {files.label.parent for files in dataset.training if files.label} | {dataset.root / "labelsTr"}
-    listed = {file for files in (*dataset.training, *dataset.test) for file in (files.image, files.label)}
+    if dataset.source is None or dataset.source.name != "dataset.json" or dataset.training[0].more:
+        return  # those layouts list what lies there
+    listed = {file for files in (*dataset.training, *dataset.test) for file in files.files}
     images, labels = _files(image_folders), _files(label_folders)
     for own, other, what, missing in ((images, labels, "image", "label"), (labels, images, "label", "image")):
         others = {nifti.case_name(file) for file in other}

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from decaseg.data.preprocess import ras_spacing, to_ras
 from decaseg.geometry import Box, Float3, Int3, bounding_box, float3, int3
 from decaseg.planning.check import refuse, voxel_problems
-from decaseg.storage import nifti
-from decaseg.storage.decathlon import CaseFiles, Dataset
+from decaseg.storage.dataset import CaseFiles, Dataset, Region
 from decaseg.storage.files import sha256_of
+from decaseg.storage.images import read_image, read_label
 
 SAMPLES_PER_CASE = 10_000  # foreground intensities a case lends to the data set's percentiles, as in nnU-Net
 
@@ -59,6 +59,8 @@ class Fingerprint:
     labels: Mapping[int, str]
     cases: tuple[CaseFacts, ...]
     sha256: str
+    regions: tuple[Region, ...] = ()
+    ignore: int | None = None
 
     def median_spacing_mm(self) -> Float3:
         return float3(np.median([c.spacing_mm for c in self.cases], axis=0))
@@ -100,6 +102,8 @@ def take_fingerprint(
         labels=dict(dataset.labels),
         cases=tuple(facts[n] for n in names),
         sha256=digest,
+        regions=dataset.regions,
+        ignore=dataset.ignore,
     )
 
 
@@ -132,12 +136,14 @@ def directed_axes(cases: Sequence[CaseFacts]) -> tuple[bool, bool, bool]:
 
 def _case_facts(dataset: Dataset, files: CaseFiles) -> tuple[CaseFacts, NDArray[np.float32]]:
     assert files.label is not None  # read_dataset refuses training cases without one
-    volume, label_volume = nifti.read(files.image), nifti.read(files.label)
+    volume, label_volume = read_image(files), read_label(files)
     if label_volume.shape != volume.shape:
         raise ValueError(f"{files.label}: shape {label_volume.shape} is not its image's {volume.shape}; redo the label")
     refuse(voxel_problems(dataset, files, volume.array, label_volume.array))
     image = to_ras(volume.array, volume.grid)
     label = to_ras(label_volume.array, volume.grid)[0]
+    if dataset.ignore is not None:  # says nothing of any structure
+        label = np.where(label == dataset.ignore, 0, label)
     spacing_mm = ras_spacing(volume.grid)
     full_shape = int3(image.shape[1:])
     box = bounding_box((image != 0).any(axis=0)) or Box((0, 0, 0), full_shape)
@@ -150,7 +156,7 @@ def _case_facts(dataset: Dataset, files: CaseFiles) -> tuple[CaseFacts, NDArray[
         kept_share=float(np.prod(box.shape) / np.prod(full_shape)),
         label_voxels=voxels,
         centroids_mm=centroids,
-        sha256=sha256_of(files.image) + sha256_of(files.label),
+        sha256="".join(sha256_of(path) for path in files.files),
     )
     return facts, _foreground_sample(image, label, files.case)
 

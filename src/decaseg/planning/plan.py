@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -110,7 +111,7 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes, start: Plan | None = Non
     know nothing else; from the data only what does not touch them (batch, mirroring, outputs).
     """
     channels, indices = _choose_channels(fingerprint, wishes.channels)
-    target = make_target(wishes.target, fingerprint.labels)
+    target = make_target(wishes.target, fingerprint.labels, fingerprint.regions, fingerprint.ignore)
     if start is None:
         normalisation = _normalisation(fingerprint, indices)
         how = Preprocessing(channels, indices, fingerprint.file_channels, _target_spacing(fingerprint), normalisation)
@@ -247,7 +248,10 @@ def _normalisation(fingerprint: Fingerprint, indices: Sequence[int]) -> tuple[No
     chosen = []
     for index in indices:
         facts = fingerprint.channels[index]
-        if facts.name.lower() in ("ct", "computed tomography"):
+        if re.sub(r" \d+$", "", facts.name.lower()) in (
+            "ct",
+            "computed tomography",
+        ):  # `CT 2`: nnU-Net lets names repeat
             chosen.append(Normalisation("ct", facts.mean, facts.std, facts.percentile_0_5, facts.percentile_99_5))
         else:
             chosen.append(Normalisation("zscore_nonzero" if inside else "zscore"))

@@ -87,7 +87,8 @@ def read_json(path: Path) -> Any:
     A key that stands twice in one object is a fault: JSON readers silently take the last.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_each_key_once)
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=_each_key_once)
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file; check the name") from None
     except IsADirectoryError:
@@ -97,6 +98,10 @@ def read_json(path: Path) -> Any:
     except UnicodeDecodeError:
         raise ValueError(f"{path}: is not UTF-8 text; write it anew as UTF-8 JSON") from None
     except json.JSONDecodeError as error:
+        before = text[: error.pos].rstrip()
+        if before.endswith(",") and text[error.pos : error.pos + 1] in ("}", "]"):
+            line = before.count("\n") + 1
+            raise ValueError(f"{path}: has a comma in line {line} after which nothing follows; take it out") from None
         raise ValueError(f"{path}: is not valid JSON ({error.msg}, line {error.lineno}); mend that line") from None
     except RecursionError:
         raise ValueError(f"{path}: is nested too deeply to be read; write it anew") from None

@@ -50,6 +50,9 @@ def make_validation(
             logits = slide(np.asarray(case.image, dtype=np.float32), window, infer)
             label = np.asarray(case.label)
             truth, found = [np.isin(label, s.labels) for s in target.structures], hard_masks(logits, target)
+            if target.ignored is not None:
+                counted = label != target.ignored
+                truth, found = [mask & counted for mask in truth], [mask & counted for mask in found]
             for name, there, mask in zip(target.names, truth, found, strict=True):
                 pair = MaskPair(mask, there, (1.0, 1.0, 1.0), 1.0)
                 scores[name].append(METRICS["dice"](pair))

@@ -22,9 +22,9 @@ from decaseg.benchmarking.results import Timed, result_of
 from decaseg.reporting.benchmark_table import print_benchmark
 from decaseg.reporting.progress import progress
 from decaseg.storage.bundle import MODEL_FILES
-from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
+from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import write_json
-from decaseg.storage.nifti import case_name
+from decaseg.storage.layouts import read_dataset
 
 CHILD = "decaseg.workflows.contestant"
 LAYER_ROUNDS = 5
@@ -46,6 +46,7 @@ class Wishes:
     max_cases: int = 20
     threads: int | None = None
     device: str = "auto"
+    layout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -181,10 +182,18 @@ def _open(entrants: Sequence[Entrant], children: Sequence[Child], wishes: Wishes
 
 def _cases(children: Sequence[Child], timed: Sequence[Timed], wishes: Wishes) -> Cases:
     if wishes.data is not None:
-        dataset = read_dataset(wishes.data)
-        chosen = _validation_cases(children, dataset)[: wishes.max_cases]
+        dataset = read_dataset(wishes.data, wishes.layout)
+        chosen = _validation_cases(children, dataset, wishes)[: wishes.max_cases]
         jobs = [
-            {"image": str(files.image), "label": str(files.label), "labels": list(dataset.labels)} for files in chosen
+            {
+                "case": files.case,
+                "image": str(files.image),
+                "more": [str(path) for path in files.more],
+                "label": str(files.label),
+                "labels": sorted(dataset.known_values),
+                "ignored": dataset.ignore,
+            }
+            for files in chosen
         ]
         return Cases(tuple(jobs), f"{len(jobs)} cases of {dataset.root.resolve().name}", scored=True)
     if wishes.images:
@@ -197,9 +206,9 @@ def _cases(children: Sequence[Child], timed: Sequence[Timed], wishes: Wishes) ->
     return Cases(({"channels": facts["file_channels"], "shape": shape, "spacing_mm": spacing_mm},), words)
 
 
-def _validation_cases(children: Sequence[Child], dataset: Dataset) -> list[CaseFiles]:
+def _validation_cases(children: Sequence[Child], dataset: Dataset, wishes: Wishes) -> list[CaseFiles]:
     """The cases that every model that knows its validation cases has among them; all where none knows any."""
-    splits = [child.ask("cases", data=str(dataset.root)) for child in children]
+    splits = [child.ask("cases", data=str(dataset.root), layout=wishes.layout) for child in children]
     known = [set(split["val"]) for split in splits if split["val"]]
     common = set.intersection(*known) if known else {files.case for files in dataset.training}
     chosen = [files for files in dataset.training if files.case in common and files.label is not None]
@@ -259,7 +268,7 @@ def _note(one: Timed, made: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     one.windows_a_case.append(case["windows"])
     one.peak_gib = made["peak_gib"]
     if "dice" in case:
-        one.dice[case_name(Path(job["image"]))] = case["dice"]
+        one.dice[job["case"]] = case["dice"]
 
 
 def _count_layers(children: Sequence[Child], timed: Sequence[Timed]) -> None:

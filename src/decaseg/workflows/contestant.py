@@ -23,8 +23,10 @@ from decaseg.inference.postprocess import PostProcessing
 from decaseg.planning.plan import Plan
 from decaseg.storage import nifti
 from decaseg.storage.bundle import BundleDir
-from decaseg.storage.decathlon import CaseFiles, read_dataset
+from decaseg.storage.dataset import CaseFiles
 from decaseg.storage.files import read_json
+from decaseg.storage.images import read_image
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.processor import available_cores
 from decaseg.storage.rundir import RunDir
 from decaseg.volume import Volume
@@ -69,11 +71,11 @@ class Contestant:
             "structures": predictor.target.label_sets,
         }
 
-    def cases(self, data: str) -> dict[str, Any]:
+    def cases(self, data: str, layout: str | None) -> dict[str, Any]:
         """Which cases of a data set the model was trained on, and which it was validated on."""
         from decaseg.workflows.evaluate import known_cases
 
-        train, val = known_cases(self._model, read_dataset(Path(data)))
+        train, val = known_cases(self._model, read_dataset(Path(data), layout))
         return {"train": sorted(train), "val": sorted(val)}
 
     def warm_up(self, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,25 +135,32 @@ class Contestant:
         if self._image is None or self._image[0] != case:
             self._image = None
             if "image" in case:
-                self._image = case, nifti.read(Path(case["image"]))
+                self._image = case, read_image(_files(case))
             else:
                 self._image = case, generated_volume(case["channels"], case["shape"], case["spacing_mm"])
         return self._image[1]
 
     def _dice(self, case: Mapping[str, Any], labels: Volume) -> dict[str, float]:
         """Structure -> Dice, by the rules of `evaluate`."""
-        from decaseg.metrics.case import mask_of
+        from decaseg.metrics.case import mask_of, without_ignored
         from decaseg.metrics.choices import METRICS
         from decaseg.metrics.pair import MaskPair
         from decaseg.workflows.evaluate import read_pair
 
-        image, label = Path(case["image"]), Path(case["label"])
-        _, truth = read_pair(CaseFiles(nifti.case_name(image), image, label), case["labels"])
+        _, truth = read_pair(_files(case), case["labels"])
+        made, true = without_ignored(labels.array[0], truth.array[0], case["ignored"])
         target, found = self._model.predictor.target, {}
         for name, values in target.label_sets.items():
-            predicted = mask_of(labels.array[0], target.predicted_sets[name])
-            found[name] = METRICS["dice"](MaskPair(predicted, mask_of(truth.array[0], values), labels.spacing_mm))
+            predicted = mask_of(made, target.predicted_sets[name])
+            found[name] = METRICS["dice"](MaskPair(predicted, mask_of(true, values), labels.spacing_mm))
         return found
+
+
+def _files(case: Mapping[str, Any]) -> CaseFiles:
+    """The files of a case as the benchmark hands them over."""
+    image, label = Path(case["image"]), case.get("label")
+    more = tuple(Path(path) for path in case.get("more", ()))
+    return CaseFiles(nifti.case_name(image), image, Path(label) if label else None, more)
 
 
 def _open_plain(run: RunDir, device: str, threads: int | None) -> Model:

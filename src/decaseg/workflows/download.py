@@ -20,9 +20,10 @@ from decaseg.reporting.progress import Advance, transfer
 from decaseg.reporting.words import amount
 from decaseg.storage import msd
 from decaseg.storage.archive import Contents, Hostile, survey, unpack
-from decaseg.storage.decathlon import Dataset, read_dataset
+from decaseg.storage.dataset import Dataset
 from decaseg.storage.fetch import Fetched, Patience, Watcher, fetch, verified
 from decaseg.storage.files import sync_folder
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.lock import held
 from decaseg.storage.part import Source
 from decaseg.storage.stream import Damaged

@@ -22,9 +22,12 @@ from decaseg.reporting.overlay import case_caption, draw_overlay
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_scores
 from decaseg.storage import nifti
-from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
+from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json, replacing, write_json
+from decaseg.storage.images import read_image, read_label
+from decaseg.storage.layouts import read_dataset
 from decaseg.volume import Volume
+from decaseg.workflows.matching import as_known
 from decaseg.workflows.models import Model, open_model
 from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
 
@@ -45,6 +48,7 @@ def run(
     as_json: bool = False,
     wishes: Wishes | None = None,
     postprocessing: bool = True,
+    layout: str | None = None,
 ) -> int:
     """Scores MODEL on full volumes in the images' own grids; writes the evaluation folder and returns 0.
 
@@ -52,10 +56,10 @@ def run(
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
-    dataset = read_dataset(data)
     opened = open_model(model, engine, tta, step, device, threads=threads, postprocessing=postprocessing)
     for warning in opened.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    dataset = as_known(read_dataset(data, layout), opened.plan)
     chosen, trained = choose_cases(opened, dataset, cases)
     wishes = wishes or Wishes()
     scoring = make_scoring(wishes, opened.plan.target, dataset.root.resolve().name)
@@ -64,7 +68,7 @@ def run(
     scores: dict[str, CaseScores] = {}
     with progress("evaluating", lines=True) as advance:
         for number, files in enumerate(chosen, 1):
-            scores[files.case] = _evaluate_case(files, dataset.labels, opened.predictor, scoring, out, pictures)
+            scores[files.case] = _evaluate_case(files, dataset, opened.predictor, scoring, out, pictures)
             advance(number, len(chosen))
     document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
     document |= {"shown": _shown(opened.predictor, dataset)}
@@ -135,21 +139,21 @@ def hash_of_case(case: str) -> str:
 
 
 def _evaluate_case(
-    files: CaseFiles, labels_known: Collection[int], predictor: Predictor, scoring: Scoring, out: Path, pictures: bool
+    files: CaseFiles, dataset: Dataset, predictor: Predictor, scoring: Scoring, out: Path, pictures: bool
 ) -> CaseScores:
     """Predicts, scores, and writes prediction, truth, image and pictures of one case."""
-    image, truth = read_pair(files, labels_known)
+    image, truth = read_pair(files, dataset.known_values)
     try:
         labels = predictor(image).labels
     except ValueError as error:
         raise ValueError(f"{files.image}: {error}") from None
     target = predictor.target
-    scores = score_labels(labels, truth, target, scoring)
+    scores = score_labels(labels, truth, target, scoring, dataset.ignore)
     painted = image.with_array(target.as_painted(truth.array[0]))
     folder = out / "predictions"
     nifti.write(folder / f"{files.case}_pred.nii.gz", labels)
     nifti.write(folder / f"{files.case}_msk.nii.gz", painted)
-    _copy_image(files.image, image, folder / f"{files.case}_img.nii.gz")
+    _copy_image(files, image, folder / f"{files.case}_img.nii.gz")
     if pictures:
         names, caption = target.painted_names(), case_caption(files.case, scores.structures)
         channel = predictor.preprocessing.channel_indices[0] if image.array.shape[0] > 1 else 0
@@ -162,7 +166,7 @@ def read_pair(files: CaseFiles, labels: Collection[int]) -> tuple[Volume, Volume
     """Image and true label map (integers among `labels`); ValueError names the file that does not fit."""
     if files.label is None:
         raise ValueError(f"{files.image}: has no label to be scored against")
-    image, truth = nifti.read(files.image), nifti.read(files.label)
+    image, truth = read_image(files), read_label(files)
     if truth.array.shape != (1, *image.shape):
         raise ValueError(f"{files.label}: shape {truth.shape} is not its image's {image.shape}; redo the label")
     whole = np.rint(truth.array)
@@ -170,23 +174,26 @@ def read_pair(files: CaseFiles, labels: Collection[int]) -> tuple[Volume, Volume
         raise ValueError(f"{files.label}: holds values that are no labels; decaseg check says which")
     if unnamed := sorted(set(np.unique(whole).astype(int).tolist()) - {0, *labels}):
         raise ValueError(
-            f"{files.label}: holds the value {unnamed[0]}, which dataset.json does not name; name it or redo the label"
+            f"{files.label}: holds the value {unnamed[0]}, which the data set does not name; name it or redo the label"
         )
     return image, truth.with_array(whole.astype(np.uint8))
 
 
-def score_labels(labels: Volume, truth: Volume, target: Target, scoring: Scoring | None = None) -> CaseScores:
+def score_labels(
+    labels: Volume, truth: Volume, target: Target, scoring: Scoring | None = None, ignored: int | None = None
+) -> CaseScores:
     """The scores of a predicted label map against the data set's own labels."""
     sets = target.label_sets, labels.spacing_mm, target.predicted_sets
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"ignored": ignored}
     if scoring is not None:
-        more = {"tolerances_mm": scoring.tolerances_mm, "lesions": scoring.lesions}
+        more |= {"tolerances_mm": scoring.tolerances_mm, "lesions": scoring.lesions}
     return score_case(labels.array[0], truth.array[0], *sets, **more)
 
 
-def _copy_image(source: Path, image: Volume, path: Path) -> None:
-    """The image as it is: a .nii.gz byte for byte, a .nii compressed."""
-    if source.name.endswith(".nii.gz"):
+def _copy_image(files: CaseFiles, image: Volume, path: Path) -> None:
+    """The image as it is: a .nii.gz byte for byte, a .nii compressed, channels of several files as one."""
+    source = files.image
+    if not files.more and source.name.endswith(".nii.gz"):
         with replacing(path) as temporary:
             shutil.copyfile(source, temporary)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from decaseg.inference.predictor import Predictor
 from decaseg.planning.plan import Plan
 from decaseg.reporting.progress import Advance, progress
 from decaseg.storage.bundle import FORMAT, MODEL_FILES, BundleDir
-from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
+from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json, write_json, write_text
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.provenance import provenance, without_folders
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import hash_of_case, read_pair, score_labels
@@ -82,6 +83,7 @@ def run(
     threads: int | None = None,
     max_drop: float | None = None,
     minutes: float | None = None,
+    layout: str | None = None,
 ) -> int:
     """Writes the bundle; returns 0, or 1 where the parity gate failed (the bundle then says so itself).
 
@@ -95,7 +97,7 @@ def run(
         raise ValueError(f"{source}: is no RUN (no plan.json and recipe.json in it); name the folder train wrote")
     if out.exists() and not (bundle.is_bundle() or (out.is_dir() and not any(out.iterdir()))):
         raise ValueError(f"--out {out}: exists and is no bundle; name a new folder")
-    dataset = None if data is None else read_dataset(data)
+    dataset = None if data is None else read_dataset(data, layout)
     if precision == "int8":
         check_int8(folder, dataset)
     plan = Plan.from_json(read_json(folder.plan), str(folder.plan))
@@ -172,20 +174,20 @@ def _gate(folder: RunDir, out: Path, dataset: Dataset, tolerance: Tolerance, thr
     val = set(read_json(folder.splits)["val"])
     cases = [files for files in dataset.training if files.case in val] or list(dataset.training)
     with progress("parity gate", lines=True) as advance:
-        compared = _compare(cases[:MAX_GATE_CASES], dataset.labels, source.predictor, export.predictor, advance)
+        compared = _compare(cases[:MAX_GATE_CASES], dataset, source.predictor, export.predictor, advance)
         first, second = (f"{m.predictor.engine.name} {m.predictor.engine.precision}" for m in (source, export))
         return judge_parity(compared, first, second, tolerance)
 
 
 def _compare(
-    cases: list[CaseFiles], labels: Collection[int], source: Predictor, export: Predictor, advance: Advance
+    cases: list[CaseFiles], dataset: Dataset, source: Predictor, export: Predictor, advance: Advance
 ) -> Iterator[Compared]:
     for number, files in enumerate(cases, 1):
-        image, truth = read_pair(files, labels)
+        image, truth = read_pair(files, dataset.known_values)
         first, made = source(image).labels, export(image)
         second, seconds, target = made.labels, made.seconds, source.target
-        yield Compared(first, second, score_labels(first, truth, target), score_labels(second, truth, target),
-                       seconds.prepare + seconds.network + seconds.restore)  # fmt: skip
+        before, after = (score_labels(labels, truth, target, ignored=dataset.ignore) for labels in (first, second))
+        yield Compared(first, second, before, after, seconds.prepare + seconds.network + seconds.restore)
         advance(number, len(cases))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,12 @@ def fit_run(
     rows = ranks.rows(plan.batch_size)
     augment = _augmentation(plan, recipe, rows, len(cases.training))
     sampler = PatchSampler(
-        cases.training, augment.source_shape, plan.batch_size, recipe.foreground_share, recipe.seed, rows
+        _without_ignored(cases.training, plan.target.ignored),
+        augment.source_shape,
+        plan.batch_size,
+        recipe.foreground_share,
+        recipe.seed,
+        rows,
     )
     ranks.own_randomness(recipe.seed, state.step)
     settings = Settings(
@@ -146,7 +151,8 @@ def fit_run(
         stopping=stopping,
         ranks=ranks,
     )
-    numbers = LossSettings(recipe.batch_dice, recipe.tversky_beta, recipe.focal_gamma, recipe.topk_share)
+    numbers = LossSettings(recipe.batch_dice, recipe.tversky_beta, recipe.focal_gamma, recipe.topk_share,
+                           masked=plan.target.ignored is not None)  # fmt: skip
     loss = make_loss(recipe.loss, numbers, ranks.whole(plan.batch_size))
     batches = read_ahead(sampler, state.step)
     try:
@@ -156,6 +162,13 @@ def fit_run(
     if not done:
         ranks.lead(lambda: saver.insist(state.step))
     return done
+
+
+def _without_ignored(cases: list[TrainingCase], ignored: int | None) -> list[TrainingCase]:
+    """Cases in whose voxels of that value no patch is centred, since nothing is learnt there."""
+    if ignored is None:
+        return cases
+    return [replace(case, places={v: p for v, p in case.places.items() if v != ignored}) for case in cases]
 
 
 def _augmentation(plan: Plan, recipe: Recipe, rows: slice, cases: int) -> Augmentation:

@@ -15,10 +15,10 @@ from decaseg.importing.kernels import state_of
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe, original
 from decaseg.reporting.table import print_facts
-from decaseg.storage import nifti
-from decaseg.storage.decathlon import read_dataset
 from decaseg.storage.files import replacing, sha256_of, write_json
+from decaseg.storage.images import read_image_grid
 from decaseg.storage.keras_file import KerasFile, read_keras
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.provenance import provenance
 from decaseg.storage.rundir import RunDir
 
@@ -81,7 +81,7 @@ def run(
 
 def _data_of(root: Path) -> Data:
     dataset = read_dataset(root)
-    grid, _ = nifti.read_grid(dataset.training[0].image)
+    grid, _ = read_image_grid(dataset.training[0])
     return Data(dataset.name, dataset.channels, dict(dataset.labels), grid)
 
 

@@ -16,16 +16,21 @@ from decaseg.planning.wishes import Choices, Wishes
 from decaseg.recipes import Recipe
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_facts
-from decaseg.storage.decathlon import read_dataset
 from decaseg.storage.files import write_json
+from decaseg.storage.layouts import read_dataset
 
 
 def run(
-    dataset: Path, recipe: Recipe, out: Path | None = None, memory_gib: float | None = None, as_json: bool = False
+    dataset: Path,
+    recipe: Recipe,
+    out: Path | None = None,
+    memory_gib: float | None = None,
+    as_json: bool = False,
+    layout: str | None = None,
 ) -> int:
     """Prints fingerprint and plan; with `out`, writes fingerprint.json and plan.json there. Returns 0."""
     with progress("reading cases", lines=True) as advance:
-        fingerprint = take_fingerprint(read_dataset(dataset), on_case=advance)
+        fingerprint = take_fingerprint(read_dataset(dataset, layout), on_case=advance)
     plan = make_plan(fingerprint, wishes_of(recipe, memory_gib))
     if memory_gib and (saving := least_saving(plan.network, plan.patch, plan.batch_size, memory_gib, "fp32")):
         plan = replace(plan, saving=saving)
@@ -54,7 +59,7 @@ def fingerprint_rows(fingerprint: Fingerprint) -> list[tuple[str, str, str]]:
     kept = sorted(case.kept_share for case in fingerprint.cases)[len(fingerprint.cases) // 2]
     rows = [
         ("cases", str(len(fingerprint.cases)), "training cases with labels"),
-        ("channels", ", ".join(channel.name for channel in fingerprint.channels), "from dataset.json"),
+        ("channels", ", ".join(channel.name for channel in fingerprint.channels), "as the data set names them"),
         ("spacing", " x ".join(f"{s:.3g}" for s in spacing) + " mm", "median; right, anterior, superior"),
         ("shape", " x ".join(map(str, fingerprint.median_shape())), "median, cropped to what is not 0"),
         ("smallest, largest", f"{_times(min(shapes))}, {_times(max(shapes))}", "by their first axis"),

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 from decaseg.inference.choose_postprocess import MIN_CASES, Choice, Judged, choose
+from decaseg.metrics.case import without_ignored
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_facts
-from decaseg.storage.decathlon import read_dataset
 from decaseg.storage.files import sha256_of, write_json
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import choose_cases, read_pair
+from decaseg.workflows.matching import as_known
 from decaseg.workflows.models import open_model
 
 
@@ -24,6 +26,7 @@ def run(
     device: str = "auto",
     threads: int | None = None,
     as_json: bool = False,
+    layout: str | None = None,
 ) -> int:
     """Predicts the validation cases whole, tries operations on the label maps, writes RUN/postprocessing.json; 0.
 
@@ -33,18 +36,19 @@ def run(
     folder = RunDir(source)
     if not folder.is_run():
         raise ValueError(f"{source}: is no RUN (no plan.json and recipe.json in it); name the folder train wrote")
-    dataset = read_dataset(data)
     opened = open_model(source, tta=tta, step=step, device=device, threads=threads, postprocessing=False)
+    dataset = as_known(read_dataset(data, layout), opened.plan)
     files, _ = choose_cases(opened, dataset, "val")
     target, judged = opened.plan.target, list[Judged]()
     with progress("predicting", lines=True) as advance:
         for number, case in enumerate(files, 1):
-            image, truth = read_pair(case, dataset.labels)
+            image, truth = read_pair(case, dataset.known_values)
             try:
                 labels = opened.predictor(image).labels
             except ValueError as error:
                 raise ValueError(f"{case.image}: {error}") from None
-            judged.append(Judged.of(labels, truth))
+            found, true = without_ignored(labels.array, truth.array, dataset.ignore)
+            judged.append(Judged.of(labels.with_array(found), truth.with_array(true)))
             advance(number, len(files))
     with progress("trying operations", lines=True) as advance:
         choice = choose(judged, target, advance)

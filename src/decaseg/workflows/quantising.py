@@ -21,13 +21,13 @@ from decaseg.inference.empty import present_voxels
 from decaseg.inference.engines import Engine
 from decaseg.inference.engines.openvino_engine import OpenVinoEngine
 from decaseg.inference.predictor import Predictor
-from decaseg.metrics.case import mask_of
+from decaseg.metrics.case import mask_of, without_ignored
 from decaseg.metrics.choices import METRICS
 from decaseg.metrics.pair import MaskPair
 from decaseg.planning.plan import Plan
 from decaseg.reporting.progress import progress
 from decaseg.storage.bundle import BundleDir
-from decaseg.storage.decathlon import CaseFiles, Dataset
+from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import hash_of_case, read_pair
@@ -107,7 +107,7 @@ def _calibration(training: Sequence[CaseFiles], dataset: Dataset, predictor: Pre
 
 
 def _prepared(files: CaseFiles, dataset: Dataset, predictor: Predictor) -> CalibrationCase:
-    image, truth = read_pair(files, dataset.labels)
+    image, truth = read_pair(files, dataset.known_values)
     try:
         case = predictor.prepare(image)
     except ValueError as error:
@@ -124,12 +124,12 @@ def _mean_dice(judging: Sequence[CaseFiles], dataset: Dataset, predictor: Predic
     found = []
     with progress(f"judging in {engine.precision}", lines=True) as advance:
         for number, files in enumerate(judging, 1):
-            image, truth = read_pair(files, dataset.labels)
-            labels = judge(image).labels
+            image, truth = read_pair(files, dataset.known_values)
+            labels, true = without_ignored(judge(image).labels.array[0], truth.array[0], dataset.ignore)
             found.append(
                 np.mean(
                     [
-                        _dice(mask_of(labels.array[0], target.predicted_sets[name]), mask_of(truth.array[0], values))
+                        _dice(mask_of(labels, target.predicted_sets[name]), mask_of(true, values))
                         for name, values in target.label_sets.items()
                     ]
                 )

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from decaseg.data.splits import Split
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe, named
-from decaseg.storage.decathlon import Dataset
+from decaseg.storage.dataset import Dataset
 from decaseg.storage.files import read_json, sweep_temporaries
 from decaseg.storage.lock import held
 from decaseg.storage.rundir import RunDir

@@ -18,8 +18,10 @@ from decaseg.metrics.comparison import write_differences_csv
 from decaseg.reporting.comparison import print_comparison
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_scores
-from decaseg.storage import decathlon, nifti
+from decaseg.storage import nifti
+from decaseg.storage.dataset import Dataset
 from decaseg.storage.files import write_json
+from decaseg.storage.layouts import read_dataset
 from decaseg.volume import Grid
 from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
 
@@ -125,8 +127,9 @@ def _score_folders(
     if out is not None and out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
     found = [matched(folder, labels) for folder in folders]
-    names = label_names or names_beside(labels) or names_found([pair for pairs in found for pair in pairs])
-    chosen = make_target(target or "all", names)
+    beside = None if label_names else dataset_beside(labels)
+    names = label_names or (beside.structures if beside else names_found([pair for pairs in found for pair in pairs]))
+    chosen = make_target(target or "all", names, *((beside.regions, beside.ignore) if beside else ()))
     scoring = make_scoring(wishes, chosen, labels.resolve().parent.name)
     check_groups(wishes, [pair.case for pair in found[0]])
     summaries = []
@@ -149,13 +152,17 @@ def score_files(pair: Pair, target: Target, names: Mapping[int, str], scoring: S
     prediction, prediction_grid = read_label_map(pair.prediction)
     truth, grid = read_label_map(pair.label)
     _check_grids(pair, prediction_grid, grid)
-    known = {0, *names}
+    known = {0, *names, *(() if target.ignored is None else (target.ignored,))}
     _check_values(pair.label, truth, known)
     _check_values(pair.prediction, prediction, known | {1} if target.kind == "whole" else known)
     predicted = target.label_sets
     if target.kind == "whole":  # our own maps have 1 for the whole, other programs' may have every label
         predicted = {name: tuple(sorted({1, *values})) for name, values in predicted.items()}
-    more: dict[str, Any] = {"tolerances_mm": scoring.tolerances_mm, "lesions": scoring.lesions}
+    more: dict[str, Any] = {
+        "tolerances_mm": scoring.tolerances_mm,
+        "lesions": scoring.lesions,
+        "ignored": target.ignored,
+    }
     return score_case(prediction, truth, target.label_sets, grid.spacing_mm, predicted, **more)
 
 
@@ -203,10 +210,10 @@ def parsed_names(words: Sequence[str]) -> dict[int, str]:
     return {value: name for value, name in sorted(names.items()) if value != 0}
 
 
-def names_beside(labels: Path) -> dict[int, str] | None:
-    """The names in dataset.json beside the labels' folder, None when there is no such file."""
+def dataset_beside(labels: Path) -> Dataset | None:
+    """The data set whose dataset.json lies beside the labels' folder, None when there is no such file."""
     root = labels.absolute().parent
-    return decathlon.read_dataset(root).structures if (root / "dataset.json").is_file() else None
+    return read_dataset(root) if (root / "dataset.json").is_file() else None
 
 
 def names_found(pairs: Sequence[Pair]) -> dict[int, str]:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from decaseg.recipes import Recipe, named
 from decaseg.reporting.progress import progress
 from decaseg.reporting.table import print_facts
 from decaseg.storage.cache import Cache
-from decaseg.storage.decathlon import Dataset, read_dataset
+from decaseg.storage.dataset import Dataset
 from decaseg.storage.files import write_json
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.provenance import available_memory_gib, provenance
 from decaseg.storage.rundir import RunDir
 from decaseg.training.checkpoint import load_checkpoint, save_weights
@@ -42,6 +43,14 @@ INTERRUPTED = 130
 BY_THE_CLOCK = "--deterministic: a budget in minutes gives other steps each time; for equal weights give --epochs N"
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the data are; `layout` None: as it looks."""
+
+    path: Path
+    layout: str | None
+
+
 def run(
     dataset: Path,
     out: Path,
@@ -49,6 +58,7 @@ def run(
     resume: bool = False,
     memory_gib: float | None = None,
     cache: Path | None = None,
+    layout: str | None = None,
 ) -> int:
     """Trains; returns 0 when the budget is spent, 130 when it was interrupted with its state saved.
 
@@ -59,7 +69,7 @@ def run(
     started = time.perf_counter()
     try:
         with joined() as ranks:
-            return _train(ranks, started, dataset, RunDir(out), recipe, resume, memory_gib, cache)
+            return _train(ranks, started, Source(dataset, layout), RunDir(out), recipe, resume, memory_gib, cache)
     except RankLost as lost:
         print(f"decaseg: {lost}", file=sys.stderr)
         return 1
@@ -68,7 +78,7 @@ def run(
 def _train(
     ranks: Ranks,
     started: float,
-    dataset: Path,
+    dataset: Source,
     folder: RunDir,
     recipe: Recipe,
     resume: bool,
@@ -123,15 +133,15 @@ def _train(
         watch.log("early_stop", step=state.step, best_dice=best, validations_waited=waited)
     watch.log("end" if done else "stop", step=state.step, elapsed_s=state.elapsed_s)
     watch.close()
-    _say_goodbye(folder, dataset, state, done, time.perf_counter() - started)
+    _say_goodbye(folder, dataset.path, state, done, time.perf_counter() - started)
     return 0 if done else INTERRUPTED
 
 
 def _begin(
-    ranks: Ranks, dataset: Path, folder: RunDir, recipe: Recipe, resume: bool, memory_gib: float | None
+    ranks: Ranks, dataset: Source, folder: RunDir, recipe: Recipe, resume: bool, memory_gib: float | None
 ) -> tuple[Dataset, Recipe, Plan, Split]:
     """The data set, and what is to be trained on it: what a RUN says, or what is planned now and written there."""
-    data = read_dataset(dataset)
+    data = read_dataset(dataset.path, dataset.layout)
     refuse(quick_problems(data))
     if resume:
         recipe, plan, split = read_run(folder, data, recipe)

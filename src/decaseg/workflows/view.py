@@ -15,8 +15,8 @@ from decaseg.reporting.material import is_evaluation, numbers, read_scores
 from decaseg.reporting.viewer.exhibit import Case, Exhibition, check_grid, label_map, named_values
 from decaseg.reporting.viewer.server import serving, until_a_signal
 from decaseg.reporting.viewer.tables import make_table
-from decaseg.storage.decathlon import read_dataset
 from decaseg.storage.files import read_json
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.nifti import case_name, is_nifti, read, read_grid
 from decaseg.workflows.score import parsed_names
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decaseg.storage.decathlon import read_dataset
+from decaseg.storage.layouts import read_dataset
 
 GOOD: dict[str, Any] = {
     "name": "Brain",
