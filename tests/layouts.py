@@ -30,7 +30,9 @@ def put(source: Path, target: Path, channel: int | None = None, values: dict[int
     volume = nifti.read(source)
     array = volume.array if channel is None else volume.array[channel]
     if values is not None:
-        array = np.select([array == value for value in values], list(values.values()), array.astype(int)).astype(np.uint8)
+        array = np.select([array == value for value in values], list(values.values()), array.astype(int)).astype(
+            np.uint8
+        )
     nifti.write(target, Volume(array if array.ndim == 4 else array[None], volume.grid))
     return target
 
@@ -58,7 +60,13 @@ def nnunet(source: Path, root: Path, **changes: object) -> Path:
 
 
 def brats(
-    source: Path, root: Path, name: Callable[[int], str], called: dict[str, str], sep: str, values=None, ending=".nii.gz"
+    source: Path,
+    root: Path,
+    name: Callable[[int], str],
+    called: dict[str, str],
+    sep: str,
+    values=None,
+    ending=".nii.gz",
 ) -> Path:
     """A folder a case; `called` says what each contrast is called, `sep` stands before it."""
     for number, (dataset, files) in enumerate(cases_of(source)):
@@ -93,9 +101,11 @@ def table(source: Path, path: Path, extra: Callable[[int], dict[str, str]] = lam
     for number, (dataset, files) in enumerate(cases_of(source)):
         row = {"case": files.case, "label": str(files.label.resolve())}
         for channel, name in enumerate(dataset.channels):
-            row[name] = put(files.image, path.parent / "images" / f"{files.case}-{channel}.nii.gz", channel).relative_to(
-                path.parent
-            ).as_posix()
+            row[name] = (
+                put(files.image, path.parent / "images" / f"{files.case}-{channel}.nii.gz", channel)
+                .relative_to(path.parent)
+                .as_posix()
+            )
         row |= extra(number)
         lines.append(sep.join(row.values()))
     path.write_text("\n".join([sep.join(row), *lines]) + "\n")

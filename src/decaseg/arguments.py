@@ -16,6 +16,8 @@ EXTRAS = {
     "jinja2": "report",
     "ipyniivue": "view",
     "nilearn": "demo",
+    "pydicom": "dicom",
+    "highdicom": "dicom",
 }
 # Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
 SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance", "--image"}

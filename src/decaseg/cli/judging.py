@@ -74,7 +74,7 @@ def postprocess(
 @app.command()
 def predict(
     model: ModelArgument,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT …", help="NIfTI files or folders of them.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT …", help="NIfTI or DICOM: files or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for <case>.nii.gz.")],
     engine: EngineOption = None,
     tta: TtaOption = False,
@@ -89,6 +89,12 @@ def predict(
     precision: Annotated[str, typer.Option(help="Of a RUN: auto, fp32 or bf16.")] = "auto",
     threads: ThreadsOption = None,
     postprocessing: CleanOption = True,
+    series: Annotated[
+        list[str] | None, typer.Option(metavar="UID", help="DICOM series to use; repeatable, a channel each.")
+    ] = None,
+    dicom_seg: Annotated[
+        bool, typer.Option("--dicom-seg/--no-dicom-seg", help="Of DICOM images: <case>.dcm too.")
+    ] = True,
 ) -> int:
     """Label maps for images, on their own grids; goes on where it was stopped."""
     from decaseg.inference.restore import Wanted
@@ -97,7 +103,8 @@ def predict(
     wanted = Wanted(probabilities, uncertainty)
     opening = {"engine": engine, "tta": tta, "step": step, "device": device, "precision": precision,
                "postprocessing": postprocessing}  # fmt: skip
-    return workflow.run(model, inputs, out, opening, wanted, threads, others or ())
+    dicom = workflow.Dicom(tuple(series or ()), dicom_seg)
+    return workflow.run(model, inputs, out, opening, wanted, threads, others or (), dicom)
 
 
 @app.command()

@@ -63,18 +63,23 @@ def check_channels(files: CaseFiles) -> None:
     first, _ = _one_channel(files.image)
     for path in files.more:
         grid, _ = _one_channel(path)
-        if grid.shape != first.shape:
-            sizes = " x ".join(map(str, grid.shape)), " x ".join(map(str, first.shape))
-            raise ValueError(
-                f"{path}: is {sizes[0]} voxels, but {files.image} of the same case is {sizes[1]}; resample one to the "
-                "other's grid"
-            )
-        apart_mm, least_mm = first.distance_mm(grid.affine), min(first.spacing_mm)
-        if apart_mm > SAME_GRID_VOXELS * least_mm:
-            raise ValueError(
-                f"{path}: lies up to {apart_mm:.3g} mm away from {files.image} of the same case, more than "
-                f"{SAME_GRID_VOXELS:g} of a voxel; register and resample one to the other's grid"
-            )
+        same_grid(first, grid, str(files.image), str(path))
+
+
+def same_grid(first: Grid, other: Grid, first_name: str, other_name: str) -> None:
+    """ValueError, naming both, unless two channels of a case lie on one grid, to SAME_GRID_VOXELS."""
+    if other.shape != first.shape:
+        sizes = " x ".join(map(str, other.shape)), " x ".join(map(str, first.shape))
+        raise ValueError(
+            f"{other_name}: is {sizes[0]} voxels, but {first_name} of the same case is {sizes[1]}; register and "
+            "resample one to the other's grid"
+        )
+    apart_mm, least_mm = first.distance_mm(other.affine), min(first.spacing_mm)
+    if apart_mm > SAME_GRID_VOXELS * least_mm:
+        raise ValueError(
+            f"{other_name}: lies up to {apart_mm:.3g} mm away from {first_name} of the same case, more than "
+            f"{SAME_GRID_VOXELS:g} of a voxel; register and resample one to the other's grid"
+        )
 
 
 def read_label(files: CaseFiles) -> Volume:

@@ -21,12 +21,14 @@ from decaseg.inference.restore import Wanted
 from decaseg.planning.memory import parameters
 from decaseg.reporting.progress import progress
 from decaseg.storage import nifti
-from decaseg.storage.finished import Finished, content_hash
+from decaseg.storage.finished import Finished
 from decaseg.storage.processor import available_cores
 from decaseg.storage.provenance import available_memory_gib
+from decaseg.workflows.inputs import DicomInput, Input, content_of, find_inputs
 from decaseg.workflows.models import Model, ensemble, open_model
 from decaseg.workflows.sharing import Share
 
+SEGMENTATION = "segmentation"  # the output that DICOM images have besides
 STAGES = ("read", "prepare", "network", "restore", "write")
 Answer = TypeVar("Answer")
 USABLE_SHARE = 0.95  # of the memory that the machine has free
@@ -39,9 +41,17 @@ class Case:
     """One image to predict, the files to write, and what they are to hold: `job`."""
 
     name: str
-    image: Path
+    image: Input
     outputs: Mapping[str, Path]
     job: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Dicom:
+    """What is asked of DICOM images: the UIDs of `series`, and whether a DICOM-SEG is written."""
+
+    series: tuple[str, ...] = ()
+    segmentation: bool = True
 
 
 @dataclass
@@ -68,6 +78,7 @@ def run(
     wanted: Wanted = Wanted(),
     threads: int | None = None,
     others: Sequence[Path] = (),
+    dicom: Dicom = Dicom(),
 ) -> int:
     """Writes `out/<case>.nii.gz` for every image, and the maps that are `wanted`; returns 0.
 
@@ -77,12 +88,12 @@ def run(
     finished before it stays.
     """
     share, started = Share.from_torchrun(), time.perf_counter()
-    images = find_images(inputs)
     opened, *more = (open_model(path, **opening, threads=share.threads(threads)) for path in (model, *others))
     predictor = ensemble(opened, more)
     for warning in (warning for one in (opened, *more) for warning in one.warnings):
         print(f"warning: {warning}", file=sys.stderr)
-    cases = _cases(images, out, _job(predictor, [opened, *more], wanted), wanted)
+    images = find_inputs(inputs, predictor.preprocessing, dicom.series)
+    cases = _cases(images, out, _job(predictor, [opened, *more], wanted), wanted, dicom)
     finished = Finished(out)
     mine = share.of(cases)
     todo = [case for case in mine if not finished.is_done(case.name, case.job, case.outputs.values())]
@@ -116,7 +127,7 @@ def _predict(
 
     def read(case: Case) -> Prepared:
         begin = time.perf_counter()
-        image = nifti.read(case.image)
+        image = _naming(case, case.image.read)
         clocks[case.name].add(read=time.perf_counter() - begin)
         return _naming(case, lambda: predictor.prepare(image))
 
@@ -130,7 +141,11 @@ def _predict(
         clock, begin = clocks[case.name], time.perf_counter()
         finished.sweep(case.name)
         for name, path in case.outputs.items():
-            nifti.write(path, getattr(made, name), description)
+            if name == SEGMENTATION:
+                assert isinstance(case.image, DicomInput)
+                case.image.write_segmentation(path, made.labels, predictor.target.painted_names())
+            else:
+                nifti.write(path, getattr(made, name), description)
         seconds = made.seconds
         clock.add(prepare=seconds.prepare, network=seconds.network, restore=seconds.restore)
         clock.add(write=time.perf_counter() - begin)
@@ -173,7 +188,9 @@ def _naming(case: Case, work: Callable[[], Answer]) -> Answer:
     try:
         return work()
     except ValueError as error:
-        raise ValueError(f"{case.image}: {error}") from None
+        if str(error).startswith(tuple(str(path) for path in (case.image.path, *case.image.files))):
+            raise
+        raise ValueError(f"{case.image.path}: {error}") from None
 
 
 def _job(predictor: Predictor, models: Sequence[Model], wanted: Wanted) -> dict[str, Any]:
@@ -191,19 +208,21 @@ def _job(predictor: Predictor, models: Sequence[Model], wanted: Wanted) -> dict[
     }
 
 
-def _cases(images: Sequence[Path], out: Path, job: Mapping[str, Any], wanted: Wanted) -> list[Case]:
+def _cases(images: Sequence[Input], out: Path, job: Mapping[str, Any], wanted: Wanted, dicom: Dicom) -> list[Case]:
     """Each image with what is to be written for it; ValueError where that would overwrite an image or another case."""
-    cases, taken = [], {image.resolve(): image for image in images}
+    cases, taken = [], {path.resolve(): path for image in images for path in image.files}
     for image in images:
-        name = nifti.case_name(image)
+        name = image.name
         outputs = {"labels": out / f"{name}.nii.gz"}
         outputs |= {kind: out / f"{name}_{kind}.nii.gz" for kind in ("probabilities", "uncertainty")
                     if getattr(wanted, kind)}  # fmt: skip
+        if dicom.segmentation and isinstance(image, DicomInput):
+            outputs[SEGMENTATION] = out / f"{name}.dcm"
         for path in outputs.values():
             if (there := taken.get(path.resolve())) is not None:
                 raise ValueError(f"--out {out}: {path.name} would overwrite {there}; name another folder")
         taken |= {path.resolve(): path for path in outputs.values()}
-        cases.append(Case(name, image, outputs, {**job, "image": content_hash(image) if image.is_file() else ""}))
+        cases.append(Case(name, image, outputs, {**job, "image": content_of(image)}))
     return cases
 
 
@@ -216,8 +235,8 @@ def _needs(todo: Sequence[Case], predictor: Predictor, opened: Model, wanted: Wa
     )  # fmt: skip
     needs = dict.fromkeys((case.name for case in todo), Need(0, 0, 0, 0))
     for case in todo:
-        with suppress(nifti.NiftiError):  # which is raised when its turn has come
-            facts = ImageFacts(*nifti.read_facts(case.image))
+        with suppress(ValueError):  # which is raised when its turn has come
+            facts = ImageFacts(*case.image.facts())
             needs[case.name] = prediction_need(facts, predictor.preprocessing, networks, wanted)
     return needs
 
@@ -240,7 +259,7 @@ def _check_memory(
         if predictor.others:
             ways.insert(0, "leave out --with")
         raise ValueError(
-            f"{worst.image}: needs about {peak:.1f} GiB of memory, {free:.1f} are free; {' or '.join(ways)}"
+            f"{worst.image.path}: needs about {peak:.1f} GiB of memory, {free:.1f} are free; {' or '.join(ways)}"
         )
 
 
@@ -256,25 +275,3 @@ def _resident_gib() -> float:
 def _description(opened: Model) -> str:
     names = "; ".join(f"{value} {name}" for value, name in opened.plan.target.painted_names().items())
     return f"decaseg: {names}"
-
-
-def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """The NIfTI files named, and those in the folders named, in order; ValueError where there are none."""
-    found: list[Path] = []
-    for path in inputs:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if nifti.is_nifti(p))
-            if not inside:
-                raise ValueError(f"{path}: holds no .nii or .nii.gz files; name the folder with the images")
-            found += inside
-        elif not path.exists():
-            raise ValueError(f"{path}: there is no such file or folder; check the name")
-        else:
-            found.append(path)
-    by_case: dict[str, Path] = {}
-    for path in found:
-        case = nifti.case_name(path)
-        if case in by_case and by_case[case] != path:
-            raise ValueError(f"{path}: has the same case name as {by_case[case]}; predict them into different folders")
-        by_case[case] = path
-    return list(by_case.values())
