@@ -156,3 +156,28 @@ def test_shrinking_keeps_labels_and_takes_the_nearest_voxel():
     members = torch.stack([truth, truth], dim=1)
     assert torch.equal(shrink(members, (2, 2, 2))[:, 1], small)
     assert shrink(truth, (4, 4, 4)) is truth
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_what_is_ignored_changes_no_loss_and_gets_no_gradient(name, overlapping):
+    """The loss of a batch whose second half is ignored is that of its first half alone, whatever stands there."""
+    logits, truth = sample(3)
+    if overlapping:
+        truth = (torch.rand((2, 3, 5, 6, 7), generator=torch.Generator().manual_seed(1)) > 0.7).float()
+    masked = truth.clone()
+    masked[1] = -1 if overlapping else 255
+    logits.requires_grad_()
+    loss = make_loss(name, LossSettings(masked=True))(logits, masked)
+    loss.backward()
+    alone = make_loss(name)(logits[:1], truth[:1])
+    assert float(loss) == pytest.approx(float(alone), rel=1e-5)
+    assert torch.count_nonzero(logits.grad[1]) == 0 and torch.count_nonzero(logits.grad[0]) > 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_batch_in_which_everything_is_ignored_teaches_nothing(name):
+    logits, truth = sample(3)
+    logits.requires_grad_()
+    make_loss(name, LossSettings(masked=True))(logits, torch.full_like(truth, 255)).backward()
+    assert torch.count_nonzero(logits.grad) == 0

@@ -168,11 +168,7 @@ def _start_run(
     wishes = wishes_of(recipe, memory_gib)
     plan = _fitted(ranks, make_plan(fingerprint, wishes, start.plan if start else None), recipe, memory_gib)
     ranks.rows(plan.batch_size)  # refuses a batch too small to share, before anything is written
-    names = [files.case for files in data.training]
-    if recipe.fold is not None:
-        split = split_by_fold(names, recipe.fold)
-    else:
-        split = split_by_fraction(names, recipe.val_fraction, recipe.seed)
+    split = _split(data, recipe)
     check_watched(recipe, len(split.val))
     write_json(folder.fingerprint, fingerprint.to_json())
     write_json(folder.splits, {"train": list(split.train), "val": list(split.val)})
@@ -189,6 +185,24 @@ def _start_run(
     )
     write_json(folder.plan, plan.to_json())
     return recipe, plan, split
+
+
+def _split(data: Dataset, recipe: Recipe) -> Split:
+    """As the data set itself says, unless a fold is asked for; else drawn, with no group (patient) on both sides."""
+    said = {part: tuple(sorted(f.case for f in data.training if f.split == part)) for part in ("train", "val")}
+    if said["val"] and recipe.fold is None:
+        unsaid = tuple(files.case for files in data.training if not files.split)
+        return Split(tuple(sorted((*said["train"], *unsaid))), said["val"])
+    group_of = {files.case: files.group or files.case for files in data.training}
+    units = sorted(set(group_of.values())) if len(set(group_of.values())) < len(group_of) else list(group_of)
+    if recipe.fold is not None:
+        drawn = split_by_fold(units, recipe.fold)
+    else:
+        drawn = split_by_fraction(units, recipe.val_fraction, recipe.seed)
+    if units == list(group_of):
+        return drawn
+    train, val = ([case for case in sorted(group_of) if group_of[case] in part] for part in (drawn.train, drawn.val))
+    return Split(tuple(train), tuple(val))
 
 
 def _fitted(ranks: Ranks, plan: Plan, recipe: Recipe, memory_gib: float | None) -> Plan:

@@ -31,16 +31,25 @@ def read_dataset(root: Path, layout: str | None = None) -> Dataset:
     fitting = [name for name, one in LAYOUTS.items() if one.fits(root)]
     if layout is not None:
         if layout not in fitting and not (root / "dataset.json").is_file():
-            raise ValueError(f"{root}: is no {LAYOUTS[layout].words}; looked for {LAYOUTS[layout].looked_for}")
+            raise ValueError(
+                f"{root}: has no {LAYOUTS[layout].looked_for}, so it is not {LAYOUTS[layout].words}; leave out --layout"
+            )
         return _read(root, layout)
     if not fitting:
-        looked_for = "; ".join(f"{one.looked_for} ({name})" for name, one in LAYOUTS.items())
-        raise ValueError(f"{root}: is no data set; looked for {looked_for}")
+        raise ValueError(_nothing(root))
     dataset = _read(root, fitting[0])
     if len(fitting) > 1:
         others = " or ".join(f"--layout {name}" for name in fitting[1:])
         dataset = replace(dataset, remarks=(*dataset.remarks, f"it could be read otherwise too: {others}"))
     return dataset
+
+
+def _nothing(root: Path) -> str:
+    """In one line: all that was looked for, and a CSV that may be meant."""
+    looked_for = ", ".join(f"no {one.looked_for} ({name})" for name, one in LAYOUTS.items())
+    tables = sorted(root.glob("*.csv")) if root.is_dir() else []
+    way_out = f"name the file itself: {tables[0]}" if len(tables) == 1 else "name the folder of a data set, or a .csv"
+    return f"{root}: is no data set: it has {looked_for}; {way_out}"
 
 
 def _read(root: Path, name: str) -> Dataset:

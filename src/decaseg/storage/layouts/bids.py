@@ -172,4 +172,4 @@ def _files(subject: Path) -> list[Path]:
     return sorted(path for path in subject.rglob("sub-*") if is_nifti(path))
 
 
-LAYOUT = Layout("a BIDS folder", "sub-… folders and a …_dseg.nii.gz or …_mask.nii.gz for each", fits, read)
+LAYOUT = Layout("a BIDS folder", "sub-…/ folders", fits, read)

@@ -142,4 +142,4 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-LAYOUT = Layout("a BraTS folder", "folders with BraTS….nii.gz files, -t2f or _flair and -seg", fits, read)
+LAYOUT = Layout("a BraTS folder", "files BraTS…-t2f.nii.gz or BraTS…_flair.nii.gz", fits, read)

@@ -71,4 +71,4 @@ def _label_of(image: str) -> str | None:
     return "/".join((*parts[:-2], "labelsTr", parts[-1]))
 
 
-LAYOUT = Layout("a Decathlon folder", "dataset.json with a list of training cases", fits, read)
+LAYOUT = Layout("a Decathlon folder", "dataset.json with a list of cases", fits, read)

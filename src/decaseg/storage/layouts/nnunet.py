@@ -176,4 +176,4 @@ def _listed(path: Path, root: Path, raw: Mapping[str, Any], channels: int) -> tu
     return tuple(cases)
 
 
-LAYOUT = Layout("an nnU-Net raw folder", "dataset.json with channel_names, and imagesTr/<case>_0000.nii.gz", fits, read)
+LAYOUT = Layout("an nnU-Net raw folder", "dataset.json beside imagesTr/<case>_0000.nii.gz", fits, read)

@@ -113,4 +113,4 @@ def _channels(columns: Sequence[str], files: CaseFiles) -> tuple[str, ...]:
     return ("image",) if count == 1 else tuple(f"channel {place}" for place in range(count))
 
 
-LAYOUT = Layout("a CSV of paths", "a .csv with columns case, image, label", fits, read)
+LAYOUT = Layout("a CSV of paths", "name ending in .csv", fits, read)

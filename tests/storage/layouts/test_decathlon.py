@@ -49,12 +49,27 @@ def test_reads_what_the_decathlon_writes(tmp_path: Path) -> None:
         {"training": [{"image": "imagesTr/a.nii", "label": "labelsTr/x.nii.gz"}], "numTraining": 7},
         {"test": [{"image": "imagesTs/b.nii.gz"}]},
         {"test": None, "extra": [1]},
+        {"training": ["./imagesTr/a.nii.gz"]},
+        {"training": [".\\imagesTr\\a.nii.gz"], "labels": {"background": 0, "edema": 1, "core": 2}},
     ],
 )
 def test_reads_what_people_have(tmp_path: Path, changes: dict[str, Any]) -> None:
     dataset = read_dataset(written(tmp_path, **changes))
     assert dataset.labels[1] == "edema" and dataset.labels[0] == "background"
     assert [files.case for files in dataset.training] == ["a"]
+    image, label = dataset.training[0].image, dataset.training[0].label
+    assert label is not None and image.parent.name == "imagesTr" and label.parent.name == "labelsTr"
+
+
+def test_windows_editors_write_a_mark_first(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode())
+    assert read_dataset(tmp_path).channels == ("FLAIR", "T1w")
+
+
+def test_a_comma_too_many_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"labels": {"1": "a"},\n "modality": {\n  "0": "MRI",\n }\n}')
+    with pytest.raises(ValueError, match=r"comma in line 3 after which nothing follows; take it out"):
+        read_dataset(tmp_path)
 
 
 @pytest.mark.parametrize(
