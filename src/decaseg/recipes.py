@@ -41,7 +41,6 @@ RULES: dict[str, Rule] = {
     "steps_per_epoch": FROM_1,
     "minutes": ABOVE_0,
     "val_fraction": (lambda value: 0 <= value < 1, "is a share of the cases; give 0 or more and less than 1"),
-    "fold": (lambda value: 0 <= value <= 4, "the field's standard folds are 0 to 4"),
     "validation_cases": FROM_0,
     "validation_share": ABOVE_0,
     "keep": (lambda value: value in ("last", "best"), "choose last or best"),
@@ -52,7 +51,7 @@ RULES: dict[str, Rule] = {
     "threads": FROM_1,
     "checkpoint_minutes": FROM_0,
 }
-OPTIONS = {"lr", "epochs", "minutes", "val_fraction", "fold", "patience", "seed", "threads"}  # with a name of their own
+OPTIONS = {"lr", "epochs", "minutes", "val_fraction", "patience", "seed", "threads"}  # with a name of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +103,9 @@ class Recipe(Choices):
     # validation
     val_fraction: float = 0.2
     fold: int | None = None
+    split: str | None = None  # a file with explicit lists
+    group: str | None = None  # a pattern or a CSV: which cases must not be parted
+    group_by: str | None = None  # the CSV's column
     validation_cases: int = 8
     validation_share: float = 0.1
     keep: str = "last"
@@ -125,6 +127,8 @@ class Recipe(Choices):
             value = getattr(self, name)
             if value is not None and not holds(value):
                 raise ValueError(f"{_option(name)}{_shown(value)}: {rule}")
+        if self.fold is not None and not 0 <= self.fold <= (4 if self.split is None else self.fold):
+            raise ValueError(f"--fold {self.fold}: the field's standard folds are 0 to 4")
         if not 0 < self.scale_low <= self.scale_high:
             raise ValueError(f"--set scale_low={self.scale_low:g}: must be above 0 and at most scale_high")
 

@@ -12,6 +12,7 @@ from decaseg.cli.options import (
     ChannelsOption,
     DatasetArgument,
     DeviceOption,
+    GroupByOption,
     JsonOption,
     MemoryOption,
     PatchOption,
@@ -21,6 +22,7 @@ from decaseg.cli.options import (
     ThreadsOption,
     chosen_recipe,
     names,
+    not_both,
 )
 
 
@@ -115,6 +117,11 @@ def train(
     patience: Annotated[int | None, typer.Option(metavar="N", help="End after N validations without progress.")] = None,
     val_fraction: Annotated[float | None, typer.Option(help="Share of cases kept for validation.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold 0 to 4 of the field's standard five.")] = None,
+    split: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Lists of cases; or nnU-Net's folds.")] = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="PATTERN|CSV", help="Which cases are one patient's and stay together.")
+    ] = None,
+    group_by: GroupByOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     device: DeviceOption = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
@@ -130,12 +137,13 @@ def train(
     """Trains a network; writes a RUN."""
     from decaseg.workflows import train as workflow
 
-    if epochs is not None and minutes is not None:
-        raise ValueError("--epochs and --minutes: give one of them")
+    not_both(epochs=epochs, minutes=minutes)
+    not_both(val_fraction=val_fraction, fold=fold)
+    not_both(val_fraction=val_fraction, split=split)
     chosen = chosen_recipe(
         recipe, settings, channels=names(channels), target=target, patch=patch, batch_size=batch_size,
         base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
-        val_fraction=val_fraction, fold=fold,
+        val_fraction=val_fraction, fold=fold, split=str(split) if split else None, group=group, group_by=group_by,
         seed=seed, device=device, precision=precision, threads=threads, deterministic=deterministic or None,
         from_run=str(start.resolve()) if start else None,
     )  # fmt: skip

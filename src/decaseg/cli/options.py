@@ -50,6 +50,12 @@ def chosen_recipe(name: str, settings: list[str] | None, **choices: Any) -> Any:
     return named(name).with_choices(**choices).with_settings(pairs)
 
 
+def not_both(**options: Any) -> None:
+    """ValueError where two options are given of which one is enough."""
+    if all(value is not None for value in options.values()):
+        raise ValueError(f"{' and '.join('--' + name.replace('_', '-') for name in options)}: give one of them")
+
+
 def score_wishes(tolerance: list[str] | None, lesions: str | None, groups: Path | None, group_by: str | None) -> Any:
     """What is asked of scores besides the usual."""
     from decaseg.workflows.scoring import Wishes

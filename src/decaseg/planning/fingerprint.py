@@ -18,6 +18,7 @@ from decaseg.storage import nifti
 from decaseg.storage.decathlon import CaseFiles, Dataset
 from decaseg.storage.files import sha256_of
 
+SLAB_VOXELS = 1 << 20  # hashed at a time
 SAMPLES_PER_CASE = 10_000  # foreground intensities a case lends to the data set's percentiles, as in nnU-Net
 
 
@@ -25,7 +26,8 @@ SAMPLES_PER_CASE = 10_000  # foreground intensities a case lends to the data set
 class CaseFacts:
     """One case in RAS order: `shape` is what is left after cropping to nonzero, `kept_share` of the full volume.
 
-    `centroids_mm` maps a label value to its centre of mass, millimetres from the corner of the volume.
+    `centroids_mm` maps a label value to its centre of mass, millimetres from the corner of the volume. `sha256` is of the
+    two files; `image_digest` of the image's voxels alone, the same however they are stored.
     """
 
     case: str
@@ -36,6 +38,7 @@ class CaseFacts:
     label_voxels: Mapping[int, int]
     centroids_mm: Mapping[int, Float3]
     sha256: str
+    image_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,23 @@ def _case_facts(dataset: Dataset, files: CaseFiles) -> tuple[CaseFacts, NDArray[
         label_voxels=voxels,
         centroids_mm=centroids,
         sha256=sha256_of(files.image) + sha256_of(files.label),
+        image_digest=digest_of_image(image),
     )
     return facts, _foreground_sample(image, label, files.case)
+
+
+def digest_of_image(image: NDArray) -> str:
+    """The same for images with the same values in RAS order, whatever their type, axes, header and compression.
+
+    Takes a (C, X, Y, Z) array in RAS order; as float32, a few slices at a time.
+    """
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    depth = max(1, SLAB_VOXELS // max(1, image.shape[1] * image.shape[2]))
+    for channel in image:
+        for z in range(0, image.shape[3], depth):
+            # x fastest, as files usually have it; + 0.0 makes -0.0 one with 0.0
+            digest.update(np.ascontiguousarray(channel[:, :, z : z + depth].T, np.float32) + np.float32(0.0))
+    return digest.hexdigest()
 
 
 def _label_facts(label: NDArray, spacing_mm: Float3) -> tuple[dict[int, int], dict[int, Float3]]:

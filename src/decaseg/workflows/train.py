@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from decaseg.data.cases import prepare_cases
-from decaseg.data.splits import Split, split_by_fold, split_by_fraction
+from decaseg.data.splits import Split
 from decaseg.nets.device import choose_device, choose_precision, return_freed_memory, set_threads
 from decaseg.planning.check import quick_problems, refuse
 from decaseg.planning.fingerprint import take_fingerprint
@@ -35,6 +35,7 @@ from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, see
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_watch
 from decaseg.workflows.plan import plan_rows, wishes_of
 from decaseg.workflows.resuming import owned, read_run
+from decaseg.workflows.splitting import draw_split, same_images, tell
 from decaseg.workflows.vetting import check_choices, check_watched, selection
 
 MEMORY_SHARE = 0.85  # of what is available: others need some, and the estimate is one
@@ -150,6 +151,8 @@ def _start_run(
             f"--out {folder.root}: holds a training already; add --resume to go on with it, or name another folder"
         )
     check_choices(recipe)
+    names = sorted(files.case for files in data.training)
+    draw_split(recipe, names)  # refuses what cannot be split before the data are read
     start = read_start(recipe)
     recipe = recipe_of(recipe, start) if start else recipe
     folder.root.mkdir(parents=True, exist_ok=True)
@@ -158,11 +161,9 @@ def _start_run(
     wishes = wishes_of(recipe, memory_gib)
     plan = _fitted(ranks, make_plan(fingerprint, wishes, start.plan if start else None), recipe, memory_gib)
     ranks.rows(plan.batch_size)  # refuses a batch too small to share, before anything is written
-    names = [files.case for files in data.training]
-    if recipe.fold is not None:
-        split = split_by_fold(names, recipe.fold)
-    else:
-        split = split_by_fraction(names, recipe.val_fraction, recipe.seed)
+    drawn = draw_split(recipe, names, same_images(fingerprint))
+    tell(drawn)
+    split = drawn.split
     check_watched(recipe, len(split.val))
     write_json(folder.fingerprint, fingerprint.to_json())
     write_json(folder.splits, {"train": list(split.train), "val": list(split.val)})
@@ -175,6 +176,7 @@ def _start_run(
             dataset=str(data.root),
             selection=selection(recipe, seen_before(start, fingerprint, split.val) if start else 0),
             start=start.to_json(plan) if start else None,
+            split=drawn.to_json(),
         ),
     )
     write_json(folder.plan, plan.to_json())
