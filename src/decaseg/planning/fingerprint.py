@@ -26,8 +26,8 @@ SAMPLES_PER_CASE = 10_000  # foreground intensities a case lends to the data set
 class CaseFacts:
     """One case in RAS order: `shape` is what is left after cropping to nonzero, `kept_share` of the full volume.
 
-    `centroids_mm` maps a label value to its centre of mass, millimetres from the corner of the volume. `sha256` is of the
-    two files; `image_digest` of the image's voxels alone, the same however they are stored.
+    `centroids_mm` maps a label value to its centre of mass, millimetres from the corner of the volume. `sha256` is of
+    the two files; `image_digest` of the image's voxels alone, the same however they are stored.
     """
 
     case: str
@@ -169,7 +169,8 @@ def digest_of_image(image: NDArray) -> str:
     for channel in image:
         for z in range(0, image.shape[3], depth):
             # x fastest, as files usually have it; + 0.0 makes -0.0 one with 0.0
-            digest.update(np.ascontiguousarray(channel[:, :, z : z + depth].T, np.float32) + np.float32(0.0))
+            slab = np.ascontiguousarray(channel[:, :, z : z + depth].T, np.float32) + np.float32(0.0)
+            digest.update(slab.data)
     return digest.hexdigest()
 
 

@@ -24,7 +24,7 @@ class Choices(Style):
     patch: Int3 | None = None
     patch_cover: float = 1.0  # of the median volume's length, at most, along each axis
     batch_size: int | None = None
-    voxels_per_batch: int = 5_100_000  # makes nnU-Net's patches for all ten tasks, e.g. 2 x 128^3 for brains
+    voxels_per_batch: int = 5_210_000  # makes nnU-Net's patches for all ten tasks, e.g. 2 x 128^3 for brains
     mirror: str = "auto"
     members: int | None = 1  # networks that are averaged; None: as many as a budget in minutes has time for
 
