@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from decaseg.geometry import int3
 from decaseg.planning.wishes import Choices
 
+CHOSEN = "chosen"  # in recipe.json: which of the settings a person gave
 Rule = tuple[Callable[[Any], bool], str]
 ABOVE_0: Rule = (lambda value: value > 0, "must be above 0")
 FROM_0: Rule = (lambda value: value >= 0, "must be 0 or more")
@@ -139,10 +141,14 @@ class Recipe(Choices):
     def from_json(cls, document: Mapping[str, Any], source: str = "recipe.json") -> Recipe:
         """Reads what `to_json` wrote; unknown or missing names raise ValueError naming `source`."""
         known = {f.name for f in fields(cls)}
-        if not isinstance(document, Mapping) or set(document) - known:
+        if not isinstance(document, Mapping) or set(document) - known - {CHOSEN}:
             raise ValueError(f"{source}: is not a recipe this version knows; train again")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
-        return cls(**values)
+        return cls(**{k: _tuples(v) for k, v in document.items() if k != CHOSEN})
+
+    def chosen(self) -> tuple[str, ...]:
+        """The settings that a person gave: all that are not as the recipe of this name has them."""
+        plain = named(self.name)
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) != getattr(plain, f.name))
 
     def with_choices(self, **choices: Any) -> Recipe:
         """The recipe with every choice that is not None in its place."""
@@ -253,6 +259,10 @@ def named(name: str) -> Recipe:
     return RECIPES[name]()
 
 
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')} " if name in OPTIONS else f"--set {name}="
 
@@ -272,6 +282,8 @@ def _parsed(key: str, text: str, hint: Any) -> Any:
         if kind in (int, float, str):
             return kind(text)
         inner = typing.get_args(kind)[0]
+        if inner not in (int, float, str):  # levels of three numbers: 1x1x1,2x2x1
+            return tuple(int3(int(n) for n in part.split("x")) for part in text.replace(",", " ").split())
         values = tuple(inner(part) for part in text.replace(",", " ").split())
         if ... not in typing.get_args(kind) and len(values) != len(typing.get_args(kind)):
             raise ValueError

@@ -18,6 +18,7 @@ from decaseg.cli.options import (
     PatchOption,
     RecipeOption,
     SetOption,
+    SpacingOption,
     TargetOption,
     ThreadsOption,
     chosen_recipe,
@@ -84,6 +85,7 @@ def plan(
     recipe: RecipeOption = "default",
     channels: ChannelsOption = None,
     target: TargetOption = None,
+    spacing: SpacingOption = None,
     patch: PatchOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     base_filters: Annotated[int | None, typer.Option(min=1)] = None,
@@ -94,8 +96,8 @@ def plan(
     from decaseg.workflows import plan as workflow
 
     chosen = chosen_recipe(
-        recipe, settings, channels=names(channels), target=target, patch=patch, batch_size=batch_size,
-        base_filters=base_filters,
+        recipe, settings, channels=names(channels), target=target, spacing_mm=spacing, patch=patch,
+        batch_size=batch_size, base_filters=base_filters,
     )  # fmt: skip
     return workflow.run(dataset, chosen, out, memory, as_json)
 
@@ -108,6 +110,7 @@ def train(
     settings: SetOption = None,
     channels: ChannelsOption = None,
     target: TargetOption = None,
+    spacing: SpacingOption = None,
     patch: PatchOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Patches a step.")] = None,
     base_filters: Annotated[int | None, typer.Option(min=1, help="Filters of the finest level.")] = None,
@@ -141,8 +144,8 @@ def train(
     not_both(val_fraction=val_fraction, fold=fold)
     not_both(val_fraction=val_fraction, split=split)
     chosen = chosen_recipe(
-        recipe, settings, channels=names(channels), target=target, patch=patch, batch_size=batch_size,
-        base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
+        recipe, settings, channels=names(channels), target=target, spacing_mm=spacing, patch=patch,
+        batch_size=batch_size, base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
         val_fraction=val_fraction, fold=fold, split=str(split) if split else None, group=group, group_by=group_by,
         seed=seed, device=device, precision=precision, threads=threads, deterministic=deterministic or None,
         from_run=str(start.resolve()) if start else None,

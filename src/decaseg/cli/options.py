@@ -16,6 +16,9 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 ChannelsOption = Annotated[list[str] | None, typer.Option(metavar="NAME …", help="Channels to use, e.g. FLAIR.")]
 TargetOption = Annotated[str | None, typer.Option(help="all, whole or brats (overlapping regions).")]
 PatchOption = Annotated[tuple[int, int, int] | None, typer.Option(metavar="X Y Z", help="Patch in voxels.")]
+SpacingOption = Annotated[
+    tuple[float, float, float] | None, typer.Option(metavar="X Y Z", help="Voxels in mm to resample to.")
+]
 MemoryOption = Annotated[float | None, typer.Option("--memory", metavar="GIB", help="Memory that training may use.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 EngineOption = Annotated[str | None, typer.Option(help="torch, openvino or onnx; default: what MODEL is for.")]

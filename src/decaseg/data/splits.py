@@ -47,7 +47,7 @@ def split_by_fraction(cases: Sequence[str], fraction: float, seed: int, bonds: I
         unit = units[place]
         if abs(len(chosen) + len(unit) - count) < count - len(chosen) and len(chosen) + len(unit) < len(cases):
             chosen += unit
-    return _split(cases, chosen if chosen else min(units, key=len))
+    return _split(cases, chosen or min((len(unit), unit) for unit in units)[1])
 
 
 def split_by_fold(cases: Sequence[str], fold: int, folds: int = 5, bonds: Iterable[Bond] = ()) -> Split:

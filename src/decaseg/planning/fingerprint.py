@@ -201,10 +201,6 @@ def _channel_facts(name: str, values: NDArray[np.float32]) -> ChannelFacts:
     if values.size == 0:
         return ChannelFacts(name, 0.0, 1.0, 0.0, 0.0)
     low, high = np.percentile(values, [0.5, 99.5])
-    return ChannelFacts(
-        name,
-        float(values.mean(dtype=np.float64)),
-        float(values.std(dtype=np.float64)),
-        float(low),
-        float(high),
-    )
+    facts = values.mean(dtype=np.float64), values.std(dtype=np.float64), low, high
+    # The last digits of a sum may differ by processor; what follows from these must not.
+    return ChannelFacts(name, *(float(f"{value:.9g}") for value in facts))

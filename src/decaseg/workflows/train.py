@@ -19,9 +19,9 @@ from decaseg.planning.check import quick_problems, refuse
 from decaseg.planning.fingerprint import take_fingerprint
 from decaseg.planning.memory import least_saving, most_patches, refusal
 from decaseg.planning.plan import Plan, make_plan
-from decaseg.recipes import Recipe, named
+from decaseg.recipes import CHOSEN, Recipe, named
+from decaseg.reporting.plan_table import print_plan
 from decaseg.reporting.progress import progress
-from decaseg.reporting.table import print_facts
 from decaseg.storage.cache import Cache
 from decaseg.storage.decathlon import Dataset, read_dataset
 from decaseg.storage.files import write_json
@@ -33,7 +33,7 @@ from decaseg.training.interruption import stop_requests
 from decaseg.training.loop import State
 from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, seen_before
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_watch
-from decaseg.workflows.plan import plan_rows, wishes_of
+from decaseg.workflows.plan import chosen_for_plan, wishes_of
 from decaseg.workflows.resuming import owned, read_run
 from decaseg.workflows.splitting import draw_split, same_images, tell
 from decaseg.workflows.vetting import check_choices, check_watched, selection
@@ -85,7 +85,7 @@ def _train(
         return_freed_memory()
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
-    print_facts(f"{plan.dataset}, recipe {recipe.name}", plan_rows(plan, precision), file=sys.stderr)
+    print_plan(f"{plan.dataset}, recipe {recipe.name}", plan, precision, file=sys.stderr)
     machine = f"{device.type}, {precision}, {threads} threads{ranks.words}"
     print(f"{machine}; {len(split.train)} cases train, {len(split.val)} validate", file=sys.stderr)
 
@@ -153,13 +153,15 @@ def _start_run(
     check_choices(recipe)
     names = sorted(files.case for files in data.training)
     draw_split(recipe, names)  # refuses what cannot be split before the data are read
-    start = read_start(recipe)
+    start, chosen = read_start(recipe), recipe.chosen()
+    for_plan = chosen_for_plan(recipe, memory_gib)
     recipe = recipe_of(recipe, start) if start else recipe
     folder.root.mkdir(parents=True, exist_ok=True)
     with progress("reading cases", lines=True) as advance:
         fingerprint = take_fingerprint(data, on_case=advance)
     wishes = wishes_of(recipe, memory_gib)
-    plan = _fitted(ranks, make_plan(fingerprint, wishes, start.plan if start else None), recipe, memory_gib)
+    planned = replace(make_plan(fingerprint, wishes, start.plan if start else None), chosen=for_plan)
+    plan = _fitted(ranks, planned, recipe, memory_gib)
     ranks.rows(plan.batch_size)  # refuses a batch too small to share, before anything is written
     drawn = draw_split(recipe, names, same_images(fingerprint))
     tell(drawn)
@@ -167,7 +169,7 @@ def _start_run(
     check_watched(recipe, len(split.val))
     write_json(folder.fingerprint, fingerprint.to_json())
     write_json(folder.splits, {"train": list(split.train), "val": list(split.val)})
-    write_json(folder.recipe, recipe.to_json())
+    write_json(folder.recipe, recipe.to_json() | {CHOSEN: list(chosen)})
     write_json(
         folder.provenance,
         provenance(
@@ -177,6 +179,7 @@ def _start_run(
             selection=selection(recipe, seen_before(start, fingerprint, split.val) if start else 0),
             start=start.to_json(plan) if start else None,
             split=drawn.to_json(),
+            planned_batch_size=planned.batch_size,
         ),
     )
     write_json(folder.plan, plan.to_json())
