@@ -154,17 +154,20 @@ def _case_facts(dataset: Dataset, files: CaseFiles) -> tuple[CaseFacts, NDArray[
         label_voxels=voxels,
         centroids_mm=centroids,
         sha256=sha256_of(files.image) + sha256_of(files.label),
-        image_digest=digest_of_image(image),
+        image_digest=digest_of_image(image, box),
     )
     return facts, _foreground_sample(image, label, files.case)
 
 
-def digest_of_image(image: NDArray) -> str:
+def digest_of_image(image: NDArray, box: Box | None = None) -> str:
     """The same for images with the same values in RAS order, whatever their type, axes, header and compression.
 
-    Takes a (C, X, Y, Z) array in RAS order; as float32, a few slices at a time.
+    Takes a (C, X, Y, Z) array in RAS order, and the box outside of which it is 0 (None: not known); works on float32,
+    a few slices at a time.
     """
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    box = box or bounding_box((image != 0).any(axis=0)) or Box((0, 0, 0), (0, 0, 0))
+    digest = hashlib.blake2b(repr((image.shape, box)).encode(), digest_size=16)
+    image = image[(slice(None), *box.slices)]
     depth = max(1, SLAB_VOXELS // max(1, image.shape[1] * image.shape[2]))
     for channel in image:
         for z in range(0, image.shape[3], depth):
@@ -175,26 +178,37 @@ def digest_of_image(image: NDArray) -> str:
 
 
 def _label_facts(label: NDArray, spacing_mm: Float3) -> tuple[dict[int, int], dict[int, Float3]]:
-    values = np.rint(label).astype(np.int64)
+    """Voxels and centre of mass of each value; `label` holds whole numbers from 0 to 255, as has been checked."""
+    box = bounding_box(label > 0)
+    if box is None:
+        return {}, {}
+    values = label[box.slices].astype(np.uint8)
     voxels: dict[int, int] = {}
     centroids: dict[int, Float3] = {}
-    for value in np.unique(values):
+    for value in np.flatnonzero(np.bincount(values.ravel(order="K"))):
         if value != 0:
-            places = np.nonzero(values == value)
-            voxels[int(value)] = len(places[0])
+            mask = values == value
+            voxels[int(value)] = int(np.count_nonzero(mask))
             centroids[int(value)] = float3(
-                round(float(p.mean()) * s, 4) for p, s in zip(places, spacing_mm, strict=True)
+                round((start + _mean_place(mask, axis)) * mm, 4)
+                for axis, (start, mm) in enumerate(zip(box.start, spacing_mm, strict=True))
             )
     return voxels, centroids
 
 
+def _mean_place(mask: NDArray[np.bool_], axis: int) -> float:
+    counts = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
+    return float(counts @ np.arange(counts.size) / counts.sum())
+
+
 def _foreground_sample(image: NDArray, label: NDArray, case: str) -> NDArray[np.float32]:
-    inside = np.flatnonzero(label.reshape(-1) > 0)
+    inside = np.flatnonzero(label > 0)
     if inside.size == 0:
         return np.empty((image.shape[0], 0), np.float32)
     seed = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "little")
     chosen = np.random.default_rng(seed).choice(inside, min(SAMPLES_PER_CASE, inside.size), replace=False)
-    return np.stack([channel.reshape(-1)[chosen] for channel in image]).astype(np.float32)
+    x, y, z = np.unravel_index(chosen, label.shape)
+    return image[:, x, y, z].astype(np.float32)
 
 
 def _channel_facts(name: str, values: NDArray[np.float32]) -> ChannelFacts:
