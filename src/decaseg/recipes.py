@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from decaseg.geometry import int3
 from decaseg.planning.wishes import Choices
 
+CHOSEN = "chosen"  # in recipe.json: which of the settings a person gave
 Rule = tuple[Callable[[Any], bool], str]
 ABOVE_0: Rule = (lambda value: value > 0, "must be above 0")
 FROM_0: Rule = (lambda value: value >= 0, "must be 0 or more")
@@ -41,7 +43,6 @@ RULES: dict[str, Rule] = {
     "steps_per_epoch": FROM_1,
     "minutes": ABOVE_0,
     "val_fraction": (lambda value: 0 <= value < 1, "is a share of the cases; give 0 or more and less than 1"),
-    "fold": (lambda value: 0 <= value <= 4, "the field's standard folds are 0 to 4"),
     "validation_cases": FROM_0,
     "validation_share": ABOVE_0,
     "keep": (lambda value: value in ("last", "best"), "choose last or best"),
@@ -52,7 +53,7 @@ RULES: dict[str, Rule] = {
     "threads": FROM_1,
     "checkpoint_minutes": FROM_0,
 }
-OPTIONS = {"lr", "epochs", "minutes", "val_fraction", "fold", "patience", "seed", "threads"}  # with a name of their own
+OPTIONS = {"lr", "epochs", "minutes", "val_fraction", "patience", "seed", "threads"}  # with a name of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,9 @@ class Recipe(Choices):
     # validation
     val_fraction: float = 0.2
     fold: int | None = None
+    split: str | None = None  # a file with explicit lists
+    group: str | None = None  # a pattern or a CSV: which cases must not be parted
+    group_by: str | None = None  # the CSV's column
     validation_cases: int = 8
     validation_share: float = 0.1
     keep: str = "last"
@@ -125,6 +129,8 @@ class Recipe(Choices):
             value = getattr(self, name)
             if value is not None and not holds(value):
                 raise ValueError(f"{_option(name)}{_shown(value)}: {rule}")
+        if self.fold is not None and not 0 <= self.fold <= (4 if self.split is None else self.fold):
+            raise ValueError(f"--fold {self.fold}: the field's standard folds are 0 to 4")
         if not 0 < self.scale_low <= self.scale_high:
             raise ValueError(f"--set scale_low={self.scale_low:g}: must be above 0 and at most scale_high")
 
@@ -135,10 +141,14 @@ class Recipe(Choices):
     def from_json(cls, document: Mapping[str, Any], source: str = "recipe.json") -> Recipe:
         """Reads what `to_json` wrote; unknown or missing names raise ValueError naming `source`."""
         known = {f.name for f in fields(cls)}
-        if not isinstance(document, Mapping) or set(document) - known:
+        if not isinstance(document, Mapping) or set(document) - known - {CHOSEN}:
             raise ValueError(f"{source}: is not a recipe this version knows; train again")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
-        return cls(**values)
+        return cls(**{k: _tuples(v) for k, v in document.items() if k != CHOSEN})
+
+    def chosen(self) -> tuple[str, ...]:
+        """The settings that a person gave: all that are not as the recipe of this name has them."""
+        plain = named(self.name)
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) != getattr(plain, f.name))
 
     def with_choices(self, **choices: Any) -> Recipe:
         """The recipe with every choice that is not None in its place."""
@@ -249,6 +259,10 @@ def named(name: str) -> Recipe:
     return RECIPES[name]()
 
 
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')} " if name in OPTIONS else f"--set {name}="
 
@@ -268,6 +282,8 @@ def _parsed(key: str, text: str, hint: Any) -> Any:
         if kind in (int, float, str):
             return kind(text)
         inner = typing.get_args(kind)[0]
+        if inner not in (int, float, str):  # levels of three numbers: 1x1x1,2x2x1
+            return tuple(int3(int(n) for n in part.split("x")) for part in text.replace(",", " ").split())
         values = tuple(inner(part) for part in text.replace(",", " ").split())
         if ... not in typing.get_args(kind) and len(values) != len(typing.get_args(kind)):
             raise ValueError

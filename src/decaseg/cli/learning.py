@@ -12,16 +12,19 @@ from decaseg.cli.options import (
     ChannelsOption,
     DatasetArgument,
     DeviceOption,
+    GroupByOption,
     JsonOption,
     LayoutOption,
     MemoryOption,
     PatchOption,
     RecipeOption,
     SetOption,
+    SpacingOption,
     TargetOption,
     ThreadsOption,
     chosen_recipe,
     names,
+    not_both,
 )
 
 
@@ -85,6 +88,7 @@ def plan(
     recipe: RecipeOption = "default",
     channels: ChannelsOption = None,
     target: TargetOption = None,
+    spacing: SpacingOption = None,
     patch: PatchOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     base_filters: Annotated[int | None, typer.Option(min=1)] = None,
@@ -96,8 +100,8 @@ def plan(
     from decaseg.workflows import plan as workflow
 
     chosen = chosen_recipe(
-        recipe, settings, channels=names(channels), target=target, patch=patch, batch_size=batch_size,
-        base_filters=base_filters,
+        recipe, settings, channels=names(channels), target=target, spacing_mm=spacing, patch=patch,
+        batch_size=batch_size, base_filters=base_filters,
     )  # fmt: skip
     return workflow.run(dataset, chosen, out, memory, as_json, layout)
 
@@ -110,6 +114,7 @@ def train(
     settings: SetOption = None,
     channels: ChannelsOption = None,
     target: TargetOption = None,
+    spacing: SpacingOption = None,
     patch: PatchOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Patches a step.")] = None,
     base_filters: Annotated[int | None, typer.Option(min=1, help="Filters of the finest level.")] = None,
@@ -119,6 +124,11 @@ def train(
     patience: Annotated[int | None, typer.Option(metavar="N", help="End after N validations without progress.")] = None,
     val_fraction: Annotated[float | None, typer.Option(help="Share of cases kept for validation.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold 0 to 4 of the field's standard five.")] = None,
+    split: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Lists of cases; or nnU-Net's folds.")] = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="PATTERN|CSV", help="Which cases are one patient's and stay together.")
+    ] = None,
+    group_by: GroupByOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     device: DeviceOption = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
@@ -135,12 +145,13 @@ def train(
     """Trains a network; writes a RUN."""
     from decaseg.workflows import train as workflow
 
-    if epochs is not None and minutes is not None:
-        raise ValueError("--epochs and --minutes: give one of them")
+    not_both(epochs=epochs, minutes=minutes)
+    not_both(val_fraction=val_fraction, fold=fold)
+    not_both(val_fraction=val_fraction, split=split)
     chosen = chosen_recipe(
-        recipe, settings, channels=names(channels), target=target, patch=patch, batch_size=batch_size,
-        base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
-        val_fraction=val_fraction, fold=fold,
+        recipe, settings, channels=names(channels), target=target, spacing_mm=spacing, patch=patch,
+        batch_size=batch_size, base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
+        val_fraction=val_fraction, fold=fold, split=str(split) if split else None, group=group, group_by=group_by,
         seed=seed, device=device, precision=precision, threads=threads, deterministic=deterministic or None,
         from_run=str(start.resolve()) if start else None,
     )  # fmt: skip

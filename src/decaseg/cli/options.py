@@ -19,6 +19,9 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 ChannelsOption = Annotated[list[str] | None, typer.Option(metavar="NAME …", help="Channels to use, e.g. FLAIR.")]
 TargetOption = Annotated[str | None, typer.Option(help="all, whole, brats or regions (the last two overlap).")]
 PatchOption = Annotated[tuple[int, int, int] | None, typer.Option(metavar="X Y Z", help="Patch in voxels.")]
+SpacingOption = Annotated[
+    tuple[float, float, float] | None, typer.Option(metavar="X Y Z", help="Voxels in mm to resample to.")
+]
 MemoryOption = Annotated[float | None, typer.Option("--memory", metavar="GIB", help="Memory that training may use.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 EngineOption = Annotated[str | None, typer.Option(help="torch, openvino or onnx; default: what MODEL is for.")]
@@ -51,6 +54,12 @@ def chosen_recipe(name: str, settings: list[str] | None, **choices: Any) -> Any:
             raise ValueError(f"--set {setting}: write it as key=value, e.g. --set lr=0.001")
         pairs[key.strip()] = value.strip()
     return named(name).with_choices(**choices).with_settings(pairs)
+
+
+def not_both(**options: Any) -> None:
+    """ValueError where two options are given of which one is enough."""
+    if all(value is not None for value in options.values()):
+        raise ValueError(f"{' and '.join('--' + name.replace('_', '-') for name in options)}: give one of them")
 
 
 def score_wishes(tolerance: list[str] | None, lesions: str | None, groups: Path | None, group_by: str | None) -> Any:

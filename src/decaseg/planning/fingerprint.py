@@ -18,6 +18,7 @@ from decaseg.storage.dataset import CaseFiles, Dataset, Region
 from decaseg.storage.files import sha256_of
 from decaseg.storage.images import read_image, read_label
 
+SLAB_VOXELS = 1 << 20  # hashed at a time
 SAMPLES_PER_CASE = 10_000  # foreground intensities a case lends to the data set's percentiles, as in nnU-Net
 
 
@@ -25,7 +26,8 @@ SAMPLES_PER_CASE = 10_000  # foreground intensities a case lends to the data set
 class CaseFacts:
     """One case in RAS order: `shape` is what is left after cropping to nonzero, `kept_share` of the full volume.
 
-    `centroids_mm` maps a label value to its centre of mass, millimetres from the corner of the volume.
+    `centroids_mm` maps a label value to its centre of mass, millimetres from the corner of the volume. `sha256` is of
+    the two files; `image_digest` of the image's voxels alone, the same however they are stored.
     """
 
     case: str
@@ -36,6 +38,7 @@ class CaseFacts:
     label_voxels: Mapping[int, int]
     centroids_mm: Mapping[int, Float3]
     sha256: str
+    image_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,41 +160,67 @@ def _case_facts(dataset: Dataset, files: CaseFiles) -> tuple[CaseFacts, NDArray[
         label_voxels=voxels,
         centroids_mm=centroids,
         sha256="".join(sha256_of(path) for path in files.files),
+        image_digest=digest_of_image(image, box),
     )
     return facts, _foreground_sample(image, label, files.case)
 
 
+def digest_of_image(image: NDArray, box: Box | None = None) -> str:
+    """The same for images with the same values in RAS order, whatever their type, axes, header and compression.
+
+    Takes a (C, X, Y, Z) array in RAS order, and the box outside of which it is 0 (None: not known); works on float32,
+    a few slices at a time.
+    """
+    box = box or bounding_box((image != 0).any(axis=0)) or Box((0, 0, 0), (0, 0, 0))
+    digest = hashlib.blake2b(repr((image.shape, box)).encode(), digest_size=16)
+    image = image[(slice(None), *box.slices)]
+    depth = max(1, SLAB_VOXELS // max(1, image.shape[1] * image.shape[2]))
+    for channel in image:
+        for z in range(0, image.shape[3], depth):
+            # x fastest, as files usually have it; + 0.0 makes -0.0 one with 0.0
+            slab = np.ascontiguousarray(channel[:, :, z : z + depth].T, np.float32) + np.float32(0.0)
+            digest.update(slab.data)
+    return digest.hexdigest()
+
+
 def _label_facts(label: NDArray, spacing_mm: Float3) -> tuple[dict[int, int], dict[int, Float3]]:
-    values = np.rint(label).astype(np.int64)
+    """Voxels and centre of mass of each value; `label` holds whole numbers from 0 to 255, as has been checked."""
+    box = bounding_box(label > 0)
+    if box is None:
+        return {}, {}
+    values = label[box.slices].astype(np.uint8)
     voxels: dict[int, int] = {}
     centroids: dict[int, Float3] = {}
-    for value in np.unique(values):
+    for value in np.flatnonzero(np.bincount(values.ravel(order="K"))):
         if value != 0:
-            places = np.nonzero(values == value)
-            voxels[int(value)] = len(places[0])
+            mask = values == value
+            voxels[int(value)] = int(np.count_nonzero(mask))
             centroids[int(value)] = float3(
-                round(float(p.mean()) * s, 4) for p, s in zip(places, spacing_mm, strict=True)
+                round((start + _mean_place(mask, axis)) * mm, 4)
+                for axis, (start, mm) in enumerate(zip(box.start, spacing_mm, strict=True))
             )
     return voxels, centroids
 
 
+def _mean_place(mask: NDArray[np.bool_], axis: int) -> float:
+    counts = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
+    return float(counts @ np.arange(counts.size) / counts.sum())
+
+
 def _foreground_sample(image: NDArray, label: NDArray, case: str) -> NDArray[np.float32]:
-    inside = np.flatnonzero(label.reshape(-1) > 0)
+    inside = np.flatnonzero(label > 0)
     if inside.size == 0:
         return np.empty((image.shape[0], 0), np.float32)
     seed = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "little")
     chosen = np.random.default_rng(seed).choice(inside, min(SAMPLES_PER_CASE, inside.size), replace=False)
-    return np.stack([channel.reshape(-1)[chosen] for channel in image]).astype(np.float32)
+    x, y, z = np.unravel_index(chosen, label.shape)
+    return image[:, x, y, z].astype(np.float32)
 
 
 def _channel_facts(name: str, values: NDArray[np.float32]) -> ChannelFacts:
     if values.size == 0:
         return ChannelFacts(name, 0.0, 1.0, 0.0, 0.0)
     low, high = np.percentile(values, [0.5, 99.5])
-    return ChannelFacts(
-        name,
-        float(values.mean(dtype=np.float64)),
-        float(values.std(dtype=np.float64)),
-        float(low),
-        float(high),
-    )
+    facts = values.mean(dtype=np.float64), values.std(dtype=np.float64), low, high
+    # The last digits of a sum may differ by processor; what follows from these must not.
+    return ChannelFacts(name, *(float(f"{value:.9g}") for value in facts))

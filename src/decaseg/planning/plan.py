@@ -14,10 +14,19 @@ from decaseg.data.preprocess import Preprocessing
 from decaseg.data.targets import Target, make_target
 from decaseg.geometry import Float3, Int3, float3, int3
 from decaseg.nets.spec import NetworkSpec, style_of
-from decaseg.planning.fingerprint import Fingerprint, directed_axes
+from decaseg.planning.fingerprint import CaseFacts, Fingerprint, directed_axes
 from decaseg.planning.memory import memory_gib
-from decaseg.planning.topology import VALUES_PER_VOXEL, Topology, plan_topology, round_up, shrink_to_fit
-from decaseg.planning.wishes import Wishes
+from decaseg.planning.topology import (
+    VALUES_PER_VOXEL,
+    Planner,
+    Topology,
+    kernels_for,
+    plan_topology,
+    round_up,
+    shrink_to_fit,
+    strides_for,
+)
+from decaseg.planning.wishes import Wishes, chosen_normalisation
 
 FORMAT = 1
 MIN_KEPT_SHARE = 0.75  # nnU-Net: when cropping to nonzero removes a quarter, statistics are taken inside only
@@ -47,6 +56,7 @@ class Plan:
     median_shape: Int3
     data_sha256: str
     saving: str = "none"  # how training saves memory, see nets/savings.py
+    chosen: tuple[str, ...] = ()  # settings behind these numbers that a person gave; the rest follows from the data
 
     def memory_gib(self, precision: str = "fp32", processes: int = 1) -> float:
         """What training needs at its peak, each of `processes` that share its batches."""
@@ -76,6 +86,7 @@ class Plan:
             "median_shape": list(self.median_shape),
             "data_sha256": self.data_sha256,
             "saving": self.saving,
+            "chosen": list(self.chosen),
         }
 
     @classmethod
@@ -96,6 +107,7 @@ class Plan:
                 median_shape=int3(document["median_shape"]),
                 data_sha256=str(document["data_sha256"]),
                 saving=str(document.get("saving", "none")),
+                chosen=tuple(str(name) for name in document.get("chosen", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             detail = f"lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -113,15 +125,17 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes, start: Plan | None = Non
     channels, indices = _choose_channels(fingerprint, wishes.channels)
     target = make_target(wishes.target, fingerprint.labels, fingerprint.regions, fingerprint.ignore)
     if start is None:
-        normalisation = _normalisation(fingerprint, indices)
-        how = Preprocessing(channels, indices, fingerprint.file_channels, _target_spacing(fingerprint), normalisation)
+        spacing = wishes.spacing_mm or _target_spacing(fingerprint)
+        normalisation = _normalisation(fingerprint, indices, wishes)
+        how = Preprocessing(channels, indices, fingerprint.file_channels, spacing, normalisation, wishes.crop)
     else:
+        _refuse_what_weights_settle(wishes)
         _same_channels(channels, start)
         how = replace(
             start.preprocessing, channels=channels, channel_indices=indices, file_channels=fingerprint.file_channels
         )
     shapes = [
-        [n * s / t for n, s, t in zip(case.shape, case.spacing_mm, how.spacing_mm, strict=True)]
+        [n * s / t for n, s, t in zip(_used(case, how), case.spacing_mm, how.spacing_mm, strict=True)]
         for case in fingerprint.cases
     ]
     median_shape = int3(np.median(shapes, axis=0).round())
@@ -155,15 +169,54 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes, start: Plan | None = Non
 
 def _topology(wishes: Wishes, spacing_mm: Float3, median_shape: Int3, maps: int, budget: float) -> Topology:
     """Of the patch that was asked for, else of the largest one in what may be covered that fits the budget."""
+    plan = _planner(wishes, spacing_mm)
     if wishes.patch:
-        return plan_topology(wishes.patch, spacing_mm, wishes.max_levels)
+        return plan(wishes.patch)
     batch = wishes.batch_size or MIN_BATCH
 
     def fits(topology: Topology) -> bool:
         return topology.values(_filters(topology, wishes), maps) * batch <= budget
 
     largest = [max(1, round(n * wishes.patch_cover)) for n in median_shape]
-    return shrink_to_fit(largest, spacing_mm, wishes.max_levels, fits)
+    return shrink_to_fit(largest, plan, fits)
+
+
+def _planner(wishes: Wishes, spacing_mm: Float3) -> Planner:
+    """Poolings by the rules, or those that a person asked for."""
+    strides = wishes.strides or (strides_for(wishes.poolings, spacing_mm) if wishes.poolings else None)
+
+    def plan(patch: Sequence[int]) -> Topology:
+        if strides is None:
+            found = plan_topology(patch, spacing_mm, wishes.max_levels)
+        else:
+            found = Topology(round_up(patch, strides), strides, kernels_for(strides, spacing_mm))
+        if wishes.kernels is None:
+            return found
+        _one_a_level("kernels", len(wishes.kernels), found)
+        return replace(found, kernels=wishes.kernels)
+
+    return plan
+
+
+def _one_a_level(setting: str, given: int, topology: Topology) -> None:
+    if given != len(topology.strides):
+        raise ValueError(
+            f"--set {setting}=: {given} are given, the network has {len(topology.strides)} levels; give one a level, "
+            "or say with --set strides how many there are"
+        )
+
+
+def _used(case: CaseFacts, how: Preprocessing) -> Int3:
+    return case.shape if how.crop_to_nonzero else case.full_shape
+
+
+def _refuse_what_weights_settle(wishes: Wishes) -> None:
+    for name in ("spacing_mm", "normalisation", "filters", "poolings", "strides", "kernels"):
+        if getattr(wishes, name) is not None:
+            option = "--spacing" if name == "spacing_mm" else f"--set {name}"
+            raise ValueError(f"--from: its weights know one {name.removesuffix('_mm')} alone; leave {option} out")
+    if not wishes.crop:
+        raise ValueError("--from: its weights know images cropped as theirs were; leave --set crop out")
 
 
 def _as_started(wishes: Wishes, start: Plan) -> Topology:
@@ -225,6 +278,9 @@ def _target_spacing(fingerprint: Fingerprint) -> Float3:
 
 
 def _filters(topology: Topology, wishes: Wishes) -> tuple[int, ...]:
+    if wishes.filters is not None:
+        _one_a_level("filters", len(wishes.filters), topology)
+        return wishes.filters
     return tuple(min(wishes.base_filters * 2**i, wishes.max_filters) for i in range(len(topology.strides)))
 
 
@@ -243,24 +299,29 @@ def _batch_size(patch: Int3, fitting: float, shapes: Sequence[Sequence[float]]) 
     return max(MIN_BATCH, min(int(fitting), round(MAX_BATCH_SHARE * whole_set / float(np.prod(patch)))))
 
 
-def _normalisation(fingerprint: Fingerprint, indices: Sequence[int]) -> tuple[Normalisation, ...]:
+def _normalisation(fingerprint: Fingerprint, indices: Sequence[int], wishes: Wishes) -> tuple[Normalisation, ...]:
     inside = float(np.median([case.kept_share for case in fingerprint.cases])) < MIN_KEPT_SHARE
-    chosen = []
-    for index in indices:
+    words = wishes.normalisation or ()
+    if len(words) not in (0, 1, len(indices)):
+        raise ValueError(
+            f"--set normalisation=: {len(words)} are given for {len(indices)} channels; give one, or one each"
+        )
+    found = []
+    for place, index in enumerate(indices):
         facts = fingerprint.channels[index]
-        if re.sub(r" \d+$", "", facts.name.lower()) in (
-            "ct",
-            "computed tomography",
-        ):  # `CT 2`: nnU-Net lets names repeat
-            chosen.append(Normalisation("ct", facts.mean, facts.std, facts.percentile_0_5, facts.percentile_99_5))
+        measured = Normalisation("ct", facts.mean, facts.std, facts.percentile_0_5, facts.percentile_99_5)
+        modality = re.sub(r" \d+$", "", facts.name.lower())  # `CT 2`: nnU-Net lets names repeat
+        if words:
+            found.append(chosen_normalisation(words[place % len(words)], measured))
+        elif modality in ("ct", "computed tomography"):
+            found.append(measured)
         else:
-            chosen.append(Normalisation("zscore_nonzero" if inside else "zscore"))
-    return tuple(chosen)
+            found.append(Normalisation("zscore_nonzero" if inside else "zscore"))
+    return tuple(found)
 
 
 def _mirror_axes(fingerprint: Fingerprint, mirror: str) -> tuple[int, ...]:
-    if mirror == "none":
-        return ()
-    if mirror == "all":
-        return (0, 1, 2)
-    return tuple(axis for axis, directed in enumerate(directed_axes(fingerprint.cases)) if not directed)
+    if mirror == "auto":
+        return tuple(axis for axis, directed in enumerate(directed_axes(fingerprint.cases)) if not directed)
+    letters = {"none": "", "all": "xyz"}.get(mirror, mirror)
+    return tuple(axis for axis, letter in enumerate("xyz") if letter in letters)

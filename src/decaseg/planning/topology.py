@@ -54,21 +54,44 @@ def plan_topology(patch: Sequence[int], spacing_mm: Sequence[float], max_levels:
     halved twice in the plane with kernels 3 x 3 x 1, which makes pixels of 2.5 mm; then twice along all axes, down to
     5 slices; then twice more in the plane, to (4, 5, 5). The patch is rounded up to a multiple of what is halved.
     """
-    size, spacing, kernel = [int(p) for p in patch], [float(s) for s in spacing_mm], [1, 1, 1]
+    size, spacing = [int(p) for p in patch], [float(s) for s in spacing_mm]
     strides: list[Int3] = [(1, 1, 1)]
-    kernels: list[Int3] = []
     while True:
-        kernel = [3 if k == 3 or s < 2 * min(spacing) else 1 for k, s in zip(kernel, spacing, strict=True)]
         large = [axis for axis in range(3) if size[axis] >= 2 * MIN_FEATURES]
         halved = [axis for axis in large if spacing[axis] < 2 * min(spacing[a] for a in large)]
         if len(strides) == max_levels or not halved or (len(halved) == 1 and size[halved[0]] < ALONE):
             break
-        kernels.append(int3(kernel))
         strides.append(int3(2 if axis in halved else 1 for axis in range(3)))
         size = [-(-n // s) for n, s in zip(size, strides[-1], strict=True)]
         spacing = [mm * s for mm, s in zip(spacing, strides[-1], strict=True)]
-    kernels.append((3, 3, 3) if len(strides) > 1 else int3(kernel))
-    return Topology(round_up(patch, strides), tuple(strides), tuple(kernels))
+    return Topology(round_up(patch, strides), tuple(strides), kernels_for(strides, spacing_mm))
+
+
+def kernels_for(strides: Sequence[Int3], spacing_mm: Sequence[float]) -> tuple[Int3, ...]:
+    """A kernel a level: 1 long on an axis until its spacing is less than twice the finest, then 3; 3 at the deepest."""
+    spacing, kernel = [float(s) for s in spacing_mm], [1, 1, 1]
+    kernels: list[Int3] = []
+    for stride in strides:
+        spacing = [mm * s for mm, s in zip(spacing, stride, strict=True)]
+        kernel = [3 if k == 3 or s < 2 * min(spacing) else 1 for k, s in zip(kernel, spacing, strict=True)]
+        kernels.append(int3(kernel))
+    return (*kernels[:-1], (3, 3, 3) if len(strides) > 1 else kernels[-1])
+
+
+def strides_for(poolings: Int3, spacing_mm: Sequence[float]) -> tuple[Int3, ...]:
+    """Strides that halve each axis so often, the ones with coarse spacing once the others have come near them.
+
+    >>> strides_for((3, 3, 1), (0.8, 0.8, 2.5))
+    ((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 1))
+    """
+    left, spacing = list(poolings), [float(s) for s in spacing_mm]
+    strides: list[Int3] = [(1, 1, 1)]
+    while any(left):
+        finest = min(mm for mm, n in zip(spacing, left, strict=True) if n)
+        strides.append(int3(2 if n and mm < 2 * finest else 1 for mm, n in zip(spacing, left, strict=True)))
+        left = [n - (s == 2) for n, s in zip(left, strides[-1], strict=True)]
+        spacing = [mm * s for mm, s in zip(spacing, strides[-1], strict=True)]
+    return tuple(strides)
 
 
 def round_up(patch: Sequence[int], strides: Sequence[Int3]) -> Int3:
@@ -81,9 +104,10 @@ def round_up(patch: Sequence[int], strides: Sequence[Int3]) -> Int3:
     return int3(-(-n // t) * t for n, t in zip(patch, total, strict=True))
 
 
-def shrink_to_fit(
-    shape: Sequence[int], spacing_mm: Sequence[float], max_levels: int, fits: Callable[[Topology], bool]
-) -> Topology:
+Planner = Callable[[Sequence[int]], Topology]  # from a patch to the topology of that patch or a little larger
+
+
+def shrink_to_fit(shape: Sequence[int], plan: Planner, fits: Callable[[Topology], bool]) -> Topology:
     """The topology of the whole `shape`, or of the patch to which it must shrink to fit.
 
     Again and again the axis that covers most of the volume loses one step of what it must be a multiple of, so the
@@ -93,25 +117,23 @@ def shrink_to_fit(
     Worked: (319, 320, 20) is rounded up to (320, 320, 20). The first axis covers 320 / 319 of the volume, the most, so
     it loses 64: (256, 320, 20), which fits nnU-Net's budget.
     """
-    found = plan_topology(shape, spacing_mm, max_levels)
+    found = plan(shape)
     while not fits(found):
-        smaller = _one_step_smaller(found, shape, spacing_mm, max_levels)
+        smaller = _one_step_smaller(found, shape, plan)
         if smaller is None:
             break
         found = smaller
     return found
 
 
-def _one_step_smaller(
-    now: Topology, shape: Sequence[int], spacing_mm: Sequence[float], max_levels: int
-) -> Topology | None:
+def _one_step_smaller(now: Topology, shape: Sequence[int], plan: Planner) -> Topology | None:
     cover = [n / whole for n, whole in zip(now.patch, shape, strict=True)]
     for axis in sorted(range(3), key=lambda a: -cover[a]):  # of equals the first
         if now.patch[axis] - now.multiple[axis] < MIN_FEATURES:
             continue
         tried = _shortened(now.patch, axis, now.multiple[axis])
-        step = plan_topology(tried, spacing_mm, max_levels).multiple[axis]  # a shorter axis may be pooled less
-        return plan_topology(_shortened(now.patch, axis, step), spacing_mm, max_levels)
+        step = plan(tried).multiple[axis]  # a shorter axis may be pooled less
+        return plan(_shortened(now.patch, axis, step))
     return None
 
 

@@ -58,6 +58,25 @@ def print_facts(title: str, rows: Sequence[tuple[str, str, str]], file: IO[str] 
     Console(file=file, highlight=False).print(table)
 
 
+def print_columns(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], file: IO[str] | None = None
+) -> None:
+    """Prints rows under headings; the first column does not break, short rows are filled, text columns wrap."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for place, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=place == 0, style="dim" if heading in ("because", "choose with") else "")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row), *("",) * (len(headings) - len(row)))
+    console = Console(file=file, highlight=False)
+    console.print(Text(title, style="bold"))
+    console.print(table)
+    console.print()
+
+
 def _statistic(value: Mapping[str, Any]) -> tuple[str, str, str, str]:
     low, high = value["ci95"]
     return number(value["mean"]), f"{number(low)} to {number(high)}", number(value["median"]), str(value["n"])

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 
 from decaseg.data.cases import prepare_cases
-from decaseg.data.splits import Split, split_by_fold, split_by_fraction
+from decaseg.data.splits import Split
 from decaseg.nets.device import choose_device, choose_precision, return_freed_memory, set_threads
 from decaseg.planning.check import quick_problems, refuse
 from decaseg.planning.fingerprint import take_fingerprint
 from decaseg.planning.memory import least_saving, most_patches, refusal
 from decaseg.planning.plan import Plan, make_plan
-from decaseg.recipes import Recipe, named
+from decaseg.recipes import CHOSEN, Recipe, named
+from decaseg.reporting.plan_table import print_plan
 from decaseg.reporting.progress import progress
-from decaseg.reporting.table import print_facts
 from decaseg.storage.cache import Cache
 from decaseg.storage.dataset import Dataset
 from decaseg.storage.files import write_json
@@ -34,8 +34,9 @@ from decaseg.training.interruption import stop_requests
 from decaseg.training.loop import State
 from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, seen_before
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_watch
-from decaseg.workflows.plan import plan_rows, wishes_of
+from decaseg.workflows.plan import chosen_for_plan, wishes_of
 from decaseg.workflows.resuming import owned, read_run
+from decaseg.workflows.splitting import draw_split, same_images, tell
 from decaseg.workflows.vetting import check_choices, check_watched, selection
 
 MEMORY_SHARE = 0.85  # of what is available: others need some, and the estimate is one
@@ -94,7 +95,7 @@ def _train(
         return_freed_memory()
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
-    print_facts(f"{plan.dataset}, recipe {recipe.name}", plan_rows(plan, precision), file=sys.stderr)
+    print_plan(f"{plan.dataset}, recipe {recipe.name}", plan, precision, file=sys.stderr)
     machine = f"{device.type}, {precision}, {threads} threads{ranks.words}"
     print(f"{machine}; {len(split.train)} cases train, {len(split.val)} validate", file=sys.stderr)
 
@@ -160,19 +161,24 @@ def _start_run(
             f"--out {folder.root}: holds a training already; add --resume to go on with it, or name another folder"
         )
     check_choices(recipe)
-    start = read_start(recipe)
+    draw_split(recipe, data.training)  # refuses what cannot be split before the data are read
+    start, chosen = read_start(recipe), recipe.chosen()
+    for_plan = chosen_for_plan(recipe, memory_gib)
     recipe = recipe_of(recipe, start) if start else recipe
     folder.root.mkdir(parents=True, exist_ok=True)
     with progress("reading cases", lines=True) as advance:
         fingerprint = take_fingerprint(data, on_case=advance)
     wishes = wishes_of(recipe, memory_gib)
-    plan = _fitted(ranks, make_plan(fingerprint, wishes, start.plan if start else None), recipe, memory_gib)
+    planned = replace(make_plan(fingerprint, wishes, start.plan if start else None), chosen=for_plan)
+    plan = _fitted(ranks, planned, recipe, memory_gib)
     ranks.rows(plan.batch_size)  # refuses a batch too small to share, before anything is written
-    split = _split(data, recipe)
+    drawn = draw_split(recipe, data.training, same_images(fingerprint))
+    tell(drawn)
+    split = drawn.split
     check_watched(recipe, len(split.val))
     write_json(folder.fingerprint, fingerprint.to_json())
     write_json(folder.splits, {"train": list(split.train), "val": list(split.val)})
-    write_json(folder.recipe, recipe.to_json())
+    write_json(folder.recipe, recipe.to_json() | {CHOSEN: list(chosen)})
     write_json(
         folder.provenance,
         provenance(
@@ -181,28 +187,12 @@ def _start_run(
             dataset=str(data.root),
             selection=selection(recipe, seen_before(start, fingerprint, split.val) if start else 0),
             start=start.to_json(plan) if start else None,
+            split=drawn.to_json(),
+            planned_batch_size=planned.batch_size,
         ),
     )
     write_json(folder.plan, plan.to_json())
     return recipe, plan, split
-
-
-def _split(data: Dataset, recipe: Recipe) -> Split:
-    """As the data set itself says, unless a fold is asked for; else drawn, with no group (patient) on both sides."""
-    said = {part: tuple(sorted(f.case for f in data.training if f.split == part)) for part in ("train", "val")}
-    if said["val"] and recipe.fold is None:
-        unsaid = tuple(files.case for files in data.training if not files.split)
-        return Split(tuple(sorted((*said["train"], *unsaid))), said["val"])
-    group_of = {files.case: files.group or files.case for files in data.training}
-    units = sorted(set(group_of.values())) if len(set(group_of.values())) < len(group_of) else list(group_of)
-    if recipe.fold is not None:
-        drawn = split_by_fold(units, recipe.fold)
-    else:
-        drawn = split_by_fraction(units, recipe.val_fraction, recipe.seed)
-    if units == list(group_of):
-        return drawn
-    train, val = ([case for case in sorted(group_of) if group_of[case] in part] for part in (drawn.train, drawn.val))
-    return Split(tuple(train), tuple(val))
 
 
 def _fitted(ranks: Ranks, plan: Plan, recipe: Recipe, memory_gib: float | None) -> Plan:
