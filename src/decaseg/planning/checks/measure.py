@@ -40,7 +40,7 @@ class Thumbnail:
     def array(self) -> NDArray[np.float32]:
         """(SIDE, SIDE, SIDE), 0 to 1."""
         data = np.frombuffer(base64.b64decode(self.text), np.uint8)
-        return data.reshape(SIDE, SIDE, SIDE).astype(np.float32) / 255
+        return data.reshape(SIDE, SIDE, SIDE).astype(np.float32) / np.float32(255)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ImageVoxels:
 class LabelVoxels:
     """A label map. `counts`: voxels of each whole number that occurs (None: far too many for a label map).
 
-    `fractions` voxels are no whole numbers, at most `off` from the nearest (NaN and infinities: None); `kind` is numpy's
+    `fractions` voxels are no whole numbers, at most `off` from the nearest (NaN and infinities: None). `kind`: numpy's
     letter of the file's number type. `centres`: mean index (x, y, z) of each value but 0.
     """
 
