@@ -12,9 +12,10 @@ def find(survey: Survey) -> Iterator[Problem]:
     """Compares each header with the list of channels."""
     names = survey.dataset.channels
     for case in survey.training:
-        if case.image.grid is not None and case.image.channels != len(names):
+        channels = sum(image.channels for image in case.images)
+        if all(image.grid is not None for image in case.images) and channels != len(names):
             named = f"{len(names)} ({', '.join(names)})"
-            fault = f"has {count(case.image.channels, 'channel')}, but dataset.json names {named}"
+            fault = f"has {count(channels, 'channel')}, but dataset.json names {named}"
             fix = 'mend "modality" in dataset.json or store all channels in the image'
             yield Problem(case.image.file, fault, fix)
         if case.label is not None and case.label.grid is not None and case.label.channels != 1:

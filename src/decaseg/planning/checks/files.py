@@ -11,7 +11,7 @@ from decaseg.planning.checks.survey import Survey
 def find(survey: Survey) -> Iterator[Problem]:
     """One problem for each file that cannot be read to its end; images missing under "test" are told of once."""
     for case in survey.training:
-        headers = [header.fault for header in (case.image, case.label) if header is not None and header.fault]
+        headers = [header.fault for header in case.headers if header.fault]
         broken = {fault.file for fault in headers}
         for fault in (*headers, *(fault for fault in case.faults if fault.file not in broken)):
             yield Problem(fault.file, fault.fault, fault.fix)

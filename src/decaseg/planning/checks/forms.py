@@ -13,7 +13,7 @@ from decaseg.volume import Grid
 def find(survey: Survey) -> Iterator[Problem]:
     """A warning for each case whose forms disagree; one for all images without any."""
     for case in survey.training:
-        for header in list(case.headers):
+        for header in case.headers:
             if header.grid is not None and disagree(header.grid):
                 apart = "is no rotation" if header.grid.qform is None else "says another"
                 fault = (

@@ -29,14 +29,13 @@ class Reordering:
 
 
 def find(survey: Survey) -> Iterator[Problem]:
-    """One problem for each label that is not voxel on voxel with its image."""
+    """One problem for each label, or further channel, that is not voxel on voxel with its image."""
     for case in survey.training:
-        if case.label is not None and case.image.grid is not None and case.label.grid is not None:
-            if case.image.file == case.label.file:
-                continue
-            fault_and_fix = _apart(case.image.file.name, case.image.grid, case.label.grid)
-            if fault_and_fix is not None:
-                yield Problem(case.label.file, *fault_and_fix)
+        for header in case.headers[1:]:
+            if case.image.grid is not None and header.grid is not None:
+                fault_and_fix = _apart(case.image.file.name, case.image.grid, header.grid)
+                if fault_and_fix is not None:
+                    yield Problem(header.file, *fault_and_fix)
 
 
 def tolerance_mm(image: Grid) -> float:

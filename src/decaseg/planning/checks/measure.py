@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -122,26 +123,27 @@ def measure_image(slabs: Slabs, shape: Int3, channels: int) -> ImageVoxels:
     """All about an image's voxels, from one pass."""
     lattices = [_Lattice(shape) for _ in range(channels)]
     spans = [_Span() for _ in range(channels)]
-    digest = _Digest(shape, channels)
+    crc = _Crc(shape, channels)
     for number, z, slab in slabs:
-        digest.update(slab)
+        crc.update(slab)
         spans[number].update(slab)
         lattices[number].update(z, slab)
     values = hashlib.sha256(f"{shape} {[(span.low, span.high) for span in spans]}".encode())
     for lattice in lattices:
         values.update(lattice.values.tobytes())
     found = tuple(span.facts(lattice.values) for span, lattice in zip(spans, lattices, strict=True))
-    return ImageVoxels(digest.hexdigest(), values.hexdigest()[:32], found, Thumbnail.of(lattices[0].values))
+    same_values = values.hexdigest()[:32]
+    return ImageVoxels(crc.digest(same_values), same_values, found, Thumbnail.of(lattices[0].values))
 
 
 def measure_label(slabs: Slabs, shape: Int3, channels: int) -> LabelVoxels:
     """All about a label map's voxels, from one pass. Of several channels only the first is counted."""
-    digest, lattice = _Digest(shape, channels), _Lattice(shape)
+    crc, lattice = _Crc(shape, channels), _Lattice(shape)
     counts: Counter[int] = Counter()
     sums: dict[int, NDArray[np.float64]] = {}
     fractions, off, too_many, kind = 0, 0.0, False, "u"
     for number, z, slab in slabs:
-        digest.update(slab)
+        crc.update(slab)
         kind = slab.dtype.kind
         if number or too_many:
             continue
@@ -160,7 +162,7 @@ def measure_label(slabs: Slabs, shape: Int3, channels: int) -> LabelVoxels:
         counts = +counts
     centres = {value: float3(total / counts[value]) for value, total in sums.items() if counts.get(value)}
     return LabelVoxels(
-        digest=digest.hexdigest(),
+        digest=crc.digest(f"{sorted(counts.items())} {sorted(centres.items())}"),
         kind=kind,
         counts=None if too_many else dict(sorted(counts.items())),
         fractions=fractions,
@@ -214,21 +216,21 @@ def _indexed(values: NDArray) -> tuple[NDArray, NDArray]:
     return found, which
 
 
-class _Digest:
-    """The same for the same shape and type with the same voxels, whatever the file's compression and header."""
+class _Crc:
+    """zlib's checksum of all voxels, whatever the file's compression and header: five times as fast as SHA-256.
+
+    Alone it would be too weak to call two volumes the same; with a hash of what else was measured it is not.
+    """
 
     def __init__(self, shape: Int3, channels: int) -> None:
-        self.sum = hashlib.sha256(f"{channels} {shape}".encode())
-        self.dtype = ""
+        self.start, self.crc, self.dtype = f"{channels} {shape}", 0, ""
 
     def update(self, slab: NDArray) -> None:
-        if not self.dtype:
-            self.dtype = str(slab.dtype)
-            self.sum.update(self.dtype.encode())
-        self.sum.update(np.ascontiguousarray(slab.T).data)
+        self.dtype = self.dtype or str(slab.dtype)
+        self.crc = zlib.crc32(np.ascontiguousarray(slab.T).data, self.crc)
 
-    def hexdigest(self) -> str:
-        return self.sum.hexdigest()[:32]
+    def digest(self, measured: str) -> str:
+        return hashlib.sha256(f"{self.start} {self.dtype} {self.crc} {measured}".encode()).hexdigest()[:32]
 
 
 class _Lattice:

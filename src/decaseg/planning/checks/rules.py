@@ -7,14 +7,22 @@ from collections.abc import Callable, Iterator
 from decaseg.planning.checks import (
     affines,
     channels,
+    decathlon,
+    description,
     duplicates,
     files,
     forms,
     grids,
+    intensities,
     labels,
+    lookalikes,
+    mirrored,
+    patients,
+    sides,
     structures,
     units,
     unlisted,
+    volumes,
     voxels,
 )
 from decaseg.planning.checks.problem import Problem
@@ -36,7 +44,15 @@ CASE: dict[str, Rule] = {  # what one case's voxels tell by themselves
 }
 SET: dict[str, Rule] = {  # what only the whole set tells
     "duplicates": duplicates.find,
+    "lookalikes": lookalikes.find,
+    "patients": patients.find,
     "structures": structures.find,
     "unlisted": unlisted.find,
+    "volumes": volumes.find,
+    "intensities": intensities.find,
+    "mirrored": mirrored.find,
+    "sides": sides.find,
+    "description": description.find,
+    "decathlon": decathlon.find,
 }
 RULES: dict[str, Rule] = HEADERS | CASE | SET

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +47,20 @@ class Header:
         return cls(file, grid, channels)
 
 
+def image_files(files: CaseFiles) -> tuple[Path, ...]:
+    """The files of a case's image: one with all channels."""
+    return (files.image,)
+
+
 @dataclass(frozen=True)
 class Case:
-    """One case: headers of image and label, and what their voxels say (None: unread, or unreadable by `fault`)."""
+    """One case: headers of image and label, and what their voxels say (None: unread, or unreadable by `faults`).
+
+    `images`: one header where one file holds all channels, else one a channel, in their order.
+    """
 
     files: CaseFiles
-    image: Header
+    images: tuple[Header, ...]
     label: Header | None
     is_test: bool = False
     image_voxels: ImageVoxels | None = None
@@ -65,11 +72,14 @@ class Case:
         return self.files.case
 
     @property
-    def headers(self) -> Iterator[Header]:
-        """Image first; those that could be read."""
-        for header in (self.image, self.label):
-            if header is not None and header.grid is not None:
-                yield header
+    def image(self) -> Header:
+        """The image's only header, or its first channel's."""
+        return self.images[0]
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """Images first, then the label."""
+        return self.images if self.label is None else (*self.images, self.label)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ FEW, FACTOR = 4, 8.0  # of so many cases and more, one whose voxels are so many 
 
 def find(survey: Survey) -> Iterator[Problem]:
     """Warnings: decaseg converts declared units, but many programs do not; implausible ones are somebody's slip."""
-    headers = [header for case in survey.training for header in (case.image, case.label) if header is not None]
+    headers = [header for case in survey.training for header in case.headers]
     for header in headers:
         if header.grid is not None and (unit := NAMES.get(header.grid.xyzt_units & 7)):
             fault = f"stores its lengths in {unit}, which decaseg converts and many programs take for millimetres"
