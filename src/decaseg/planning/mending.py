@@ -44,7 +44,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A case that the mended copy does not have. `refused`: a person could still mend it, so the copy lacks something."""
+    """A case that the mended copy does not have. `refused`: a person may still mend it, and the copy lacks something."""
 
     case: str
     reason: str
@@ -148,9 +148,9 @@ def _label_reasons(survey: Survey, case: Case) -> Iterator[str]:
         yield f"its label map holds {', '.join(map(str, strange[:5]))}, which dataset.json does not name"
     if set(label.counts) == {0} and not label.fractions:
         yield "its label map is empty"
-    if _away(case.image.grid, case.label.grid) and reordering(case.image.grid, case.label.grid) is None:
-        if not _may_take_header(case.image.grid, case.label.grid):
-            yield "its label map is on another grid than its image, and what is right cannot be told"
+    image, own = case.image.grid, case.label.grid
+    if _away(image, own) and reordering(image, own) is None and not _may_take_header(image, own):
+        yield "its label map is on another grid than its image, and what is right cannot be told"
 
 
 def _away(image: Grid, other: Grid) -> bool:
@@ -160,9 +160,7 @@ def _away(image: Grid, other: Grid) -> bool:
 def _may_take_header(image: Grid, label: Grid) -> bool:
     """May the label get its image's header? If it says nothing of its own, or nearly the same."""
     says_nothing = label.sform_code <= 0 and label.qform_code <= 0
-    near = (
-        image.distance_mm(label.affine) <= TINY_VOXELS * min(image.spacing_mm) if image.shape == label.shape else False
-    )
+    near = image.distance_mm(label.affine) <= TINY_VOXELS * min(image.spacing_mm)
     return image.shape == label.shape and (says_nothing or near)
 
 

@@ -96,7 +96,7 @@ def mend(survey: Survey, out: Path, threads: int | None, on_file: Callable[[int,
             for done, _ in enumerate(pool.map(lambda repair: _write(root, work, repair), jobs), 1):
                 on_file(done, len(jobs))
         extras = _extras(root, work)
-        cases = [case for case in plan.kept]
+        cases = list(plan.kept)
         left_out = list(plan.left_out)
         for _ in range(ROUNDS):
             changes = _describe(survey, work, cases, tests)
@@ -176,9 +176,8 @@ def _describe(survey: Survey, work: Path, cases: list[str], tests: tuple[Path, .
         there, here = len(old.get(key) or ()), len(new[key])
         if there != here:
             words.append(f"lists {here} {what} instead of {there}")
-    for key in ("numTraining", "numTest"):
-        if old.get(key) != new[key]:
-            words.append(f"says {key} {new[key]} instead of {old.get(key, 'nothing')}")
+    counts = [key for key in ("numTraining", "numTest") if old.get(key) != new[key]]
+    words += [f"says {key} {new[key]} instead of {old.get(key, 'nothing')}" for key in counts]
     if any(path != _plain(path) for path in _paths(old)):
         words.append("wrote paths with /")
     write_json(work / "dataset.json", new)
