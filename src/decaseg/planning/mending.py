@@ -44,7 +44,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A case that the mended copy does not have. `refused`: a person may still mend it, and the copy lacks something."""
+    """A case that the mended copy does not have. `refused`: a person may still mend it, so something is lacking."""
 
     case: str
     reason: str

@@ -1,7 +1,8 @@
 """Cases that look mirrored or turned against the others, and label maps that fit their image better when mirrored.
 
-Only where the anatomy itself tells: most of a set's cases must resemble the mean of the others clearly more as they
-are than mirrored. A brain is too symmetric for left and right; for front and back, or for a liver, it tells.
+What is compared is the asymmetry: an image less its own mirror image, with that of the mean of the other cases. Only
+where anatomy tells: nearly all cases must agree, or disagree, clearly and alike. A brain is too symmetric for left and
+right (correlations of -0.3 to 0.3); for front and back, or in a crop round one hippocampus, they are 0.6 and more.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from decaseg.planning.checks.survey import Survey
 from decaseg.planning.checks.thumbnails import Comparable, comparables
 
 FEWEST = 5  # cases, to say what is usual
-CLEAR = 0.05  # difference of correlations, in the median, from which on anatomy counts as telling
+CLEAR = 0.3  # correlation of asymmetries, in the median of its size, from which on anatomy counts as telling
 NEAR = 0.4  # of that median: closer to nothing, a case does not tell
-SPREAD = 0.35  # and the differences must be alike: median deviation, relative to the median
-MOST = 0.9  # of all cases must tell
+SPREAD = 0.35  # and the sizes must be alike: median deviation, relative to the median
+MOST = 0.85  # of all cases must tell
 MAJORITY = 0.6  # of all cases must lie one way, so that the others are the odd ones
+LABEL_CLEAR = 0.05  # loss of the correlation of image and label by a turn, in the median
+LABEL_MOST = 0.8  # of all cases must lose
 Turn = tuple[int, int, int]  # for each axis: 1 as it is, -1 reversed
 WORDS: dict[Turn, str] = {
     (-1, 1, 1): "with left and right exchanged",
@@ -38,37 +41,38 @@ def find(survey: Survey) -> Iterator[Problem]:
     found = list(comparables(survey))
     if len(found) < FEWEST:
         return
-    for one, turn, own, other in _odd_images(found):
-        evidence = f"{other:.2f} so, {own:.2f} as stored"
-        fault = f"resembles the other cases more {WORDS[turn]} (correlation with their mean {evidence})"
+    for place, (turn, own, usual) in _odd_images(found).items():
+        evidence = f"its asymmetry agrees with theirs to {own:.2f}, theirs with each other's to {usual:.2f}"
+        fault = f"looks like the other cases {WORDS[turn]} ({evidence}; from -1 to 1)"
         fix = "compare it with another in decaseg view; if it is so, mend its affine, and its label's"
-        yield Problem(one.case.image.file, fault, fix, "warning")
+        yield Problem(found[place].case.image.file, fault, fix, "warning")
     labelled = [one for one in found if one.label is not None]
     if len(labelled) >= FEWEST:
-        for one, turn, own, other in _odd_labels(labelled):
+        for place, (turn, own, other) in _odd_labels(labelled).items():
+            header = labelled[place].case.label
+            assert header is not None  # it has a thumbnail
             fault = f"fits its image better {WORDS[turn]} (correlation {other:.2f} so, {own:.2f} as stored)"
-            assert one.case.label is not None
             fix = "look at both in decaseg view; if it is so, reverse its voxels or draw it anew"
-            yield Problem(one.case.label.file, fault, fix, "warning")
+            yield Problem(header.file, fault, fix, "warning")
 
 
-def _odd_images(found: list[Comparable]) -> Iterator[tuple[Comparable, Turn, float, float]]:
+def _odd_images(found: list[Comparable]) -> dict[int, tuple[Turn, float, float]]:
+    """Place of an odd case: the turn that suits it best, its agreement with the others, and their usual one."""
     images = np.stack([one.image for one in found])
     means = images.sum(axis=0) - images  # of all the others, but for a factor
-    means /= np.maximum(means.std(axis=(1, 2, 3), keepdims=True), 1e-9)
-    own = (images * means).mean(axis=(1, 2, 3))
-    best: dict[int, tuple[float, Turn, float]] = {}
+    best: dict[int, tuple[float, Turn, float, float]] = {}
     for turn in WORDS:
-        other = (_turned(images, turn) * means).mean(axis=(1, 2, 3))
-        for place in _against_most(other - own):
-            gain = float(other[place] - own[place])
-            if gain > best.get(place, (0.0,))[0]:
-                best[place] = gain, turn, float(other[place])
-    for place, (_, turn, other_of_it) in sorted(best.items()):
-        yield found[place], turn, float(own[place]), other_of_it
+        turned = _turned(images, turn)
+        agreement = _correlations(images - turned, means - _turned(means, turn))
+        likeness = _correlations(turned, means)
+        for place in _against_most(agreement):
+            if likeness[place] > best.get(place, (-1.0,))[0]:
+                usual = float(np.median(np.abs(agreement)))
+                best[place] = float(likeness[place]), turn, float(agreement[place]), usual
+    return {place: best[place][1:] for place in sorted(best)}
 
 
-def _odd_labels(found: list[Comparable]) -> Iterator[tuple[Comparable, Turn, float, float]]:
+def _odd_labels(found: list[Comparable]) -> dict[int, tuple[Turn, float, float]]:
     """By how well the label map sets bright from dark; which of the two it marks is the same throughout a set."""
     images = np.stack([one.raw for one in found]).astype(np.float64)
     labels = np.stack([one.label for one in found if one.label is not None]).astype(np.float64)
@@ -79,24 +83,23 @@ def _odd_labels(found: list[Comparable]) -> Iterator[tuple[Comparable, Turn, flo
         other = _correlations(images, _turned(labels, turn))
         gains = sign * (other - own)
         usual = float(np.median(np.abs(gains)))
-        if usual < CLEAR or np.mean(gains < 0) < MOST:
+        if usual < LABEL_CLEAR or np.mean(gains < 0) < LABEL_MOST:
             continue
         for place in np.flatnonzero(gains > 0.7 * usual).tolist():
             if gains[place] > best.get(place, (0.0,))[0]:
                 best[place] = float(gains[place]), turn, float(other[place])
-    for place, (_, turn, other_of_it) in sorted(best.items()):
-        yield found[place], turn, float(own[place]), other_of_it
+    return {place: (best[place][1], float(own[place]), best[place][2]) for place in sorted(best)}
 
 
-def _against_most(gains: NDArray[np.float64]) -> list[int]:
-    """The cases that would gain by a turn, where nearly all tell, alike, and most would lose by it."""
-    size = np.abs(gains)
+def _against_most(agreement: NDArray[np.float64]) -> list[int]:
+    """The cases that disagree, where nearly all tell, alike, and most agree."""
+    size = np.abs(agreement)
     usual = float(np.median(size))
     telling = size > NEAR * usual
     alike = float(np.median(np.abs(size - usual))) <= SPREAD * usual
-    if usual < CLEAR or telling.mean() < MOST or not alike or np.mean(gains < 0) < MAJORITY:
+    if usual < CLEAR or telling.mean() < MOST or not alike or np.mean(agreement > 0) < MAJORITY:
         return []
-    return [int(place) for place in np.flatnonzero(gains > 0.5 * usual)]
+    return [int(place) for place in np.flatnonzero(agreement < -0.5 * usual)]
 
 
 def _turned(cells: NDArray[np.float64], turn: Turn) -> NDArray[np.float64]:
