@@ -185,7 +185,7 @@ def _of_image(case: Case, header: Header, first: int) -> Repair:
     bad = sum(channel.not_finite for channel in voxels.channels[first : first + header.channels])
     words, mended_grid = _of_grid(grid)
     if bad:
-        words = (f"put 0 for {count(bad, 'voxel')} that were NaN or infinite", *words)
+        words = (f"put 0 for NaN or infinities in {count(bad, 'voxel')}", *words)
     return replace(repair, words=words, grid=mended_grid, zero=bool(bad))
 
 
