@@ -50,6 +50,7 @@ def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]
             "fault": "is listed in dataset.json but is not there",
             "fix": "copy it there or take its case out",
             "severity": "error",
+            "rule": "files",
         }
     ]
 

@@ -72,12 +72,24 @@ def download(
 
 @app.command()
 def check(
-    dataset: DatasetArgument, as_json: JsonOption = False, threads: ThreadsOption = None, layout: LayoutOption = None
+    dataset: DatasetArgument,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    fix: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a mended copy to this new folder.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="SHA-256 sums: written if not there, else compared.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Print every line, however many are alike.")] = False,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Believe an earlier check of same files.")] = True,
+    as_json: JsonOption = False,
+    threads: ThreadsOption = None,
+    layout: LayoutOption = None,
 ) -> int:
     """Every problem that would spoil a training, one line each."""
+    from decaseg.storage.remembered import user_cache
     from decaseg.workflows import check as workflow
 
-    return workflow.run(dataset, as_json, threads, layout)
+    wishes = workflow.Wishes(strict, everything, fix, manifest, user_cache() / "check" if cache else None)
+    return workflow.run(dataset, as_json, threads, wishes, layout)
 
 
 @app.command()

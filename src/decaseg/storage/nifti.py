@@ -91,6 +91,36 @@ def read(path: Path | str) -> Volume:
     return Volume(_scaled(path, array, float(header["scl_slope"]), float(header["scl_inter"])), grid)
 
 
+def slabs(path: Path) -> Iterator[tuple[int, int, NDArray]]:
+    """The volume in pieces of whole slices, in the file's order: channel, first z, (X, Y, depth) array.
+
+    What `read` would give, in a few megabytes however large the file is. Raises NiftiError for all that `read` refuses,
+    some of it (truncation, a wrong gzip checksum) only after the last piece: nothing is sure before that.
+    """
+    with _opened(path) as stream:
+        header = _header(path, stream)
+        shape, channels = _dimensions(path, header)
+        _grid(path, header, shape)
+        dtype, size = _layout(path, stream, header, shape, channels)
+        slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+        _refuse_scale(path, slope, inter)
+        slice_bytes, found = shape[0] * shape[1] * int(dtype.itemsize), 0
+        depth = max(1, PIECE_BYTES // slice_bytes)
+        for channel in range(channels):
+            for z in range(0, shape[2], depth):
+                count = min(depth, shape[2] - z)
+                data = np.empty(count * slice_bytes, np.uint8)
+                found += stream.fill(data)
+                if found % slice_bytes or found < (channel * shape[2] + z + count) * slice_bytes:
+                    _whole(path, stream, size, found)
+                flat: NDArray = data.view(dtype)
+                if not dtype.isnative:
+                    flat = flat.byteswap(inplace=True).view(dtype.newbyteorder("="))
+                slab = flat.reshape((1, count, shape[1], shape[0])).transpose(0, 3, 2, 1)
+                yield channel, z, _scaled(path, slab, slope, inter)[0]
+        _whole(path, stream, size, found)
+
+
 def verify(path: Path) -> None:
     """Reads the file to its end, keeping nothing: NiftiError for all that `read` would refuse, in a few megabytes."""
     with _opened(path) as stream:
