@@ -20,7 +20,10 @@ def test_clean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check.run(write_dataset(tmp_path, cases=3)) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == f"{tmp_path}: 3 cases checked, 0 errors, 0 warnings\n"
+    assert said.err == (
+        f"{tmp_path}: taken for a Decathlon folder: 3 cases with labels; channels MRI; structures anterior, posterior\n"
+        f"{tmp_path}: 3 cases checked, 0 errors, 0 warnings\n"
+    )
 
 
 def test_a_line_a_problem_and_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,8 +33,8 @@ def test_a_line_a_problem_and_exit_code_1(tmp_path: Path, capsys: pytest.Capture
     assert check.run(root) == 1
     said = capsys.readouterr()
     assert said.out.splitlines() == [
-        f"{root}/imagesTr/case_000.nii.gz: error: is listed in dataset.json but is not there; "
-        "copy it there or take its case out",
+        f"{root}/imagesTr/case_000.nii.gz: error: is listed but is not there; "
+        "copy it there or take its case out of the list",
         f"{root}/labelsTr/case_001.nii.gz: error: is an empty label: 0, the background, in every voxel; "
         "draw it, or take the case out of dataset.json",
     ]
@@ -47,8 +50,8 @@ def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert document["problems"] == [
         {
             "file": f"{root}/imagesTr/case_000.nii.gz",
-            "fault": "is listed in dataset.json but is not there",
-            "fix": "copy it there or take its case out",
+            "fault": "is listed but is not there",
+            "fix": "copy it there or take its case out of the list",
             "severity": "error",
             "rule": "files",
         }
@@ -66,7 +69,7 @@ def test_warnings_alone_are_no_failure(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_no_data_set_is_bad_use(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"has no dataset\.json"):
+    with pytest.raises(ValueError, match=r"is no data set.*no dataset\.json"):
         check.run(tmp_path)
     with pytest.raises(ValueError, match="--threads 0"):
         check.run(write_dataset(tmp_path), threads=0)

@@ -61,7 +61,7 @@ class Dataset:
     labels: Mapping[int, str]
     training: tuple[CaseFiles, ...]
     test: tuple[CaseFiles, ...]
-    layout: str = "Decathlon"
+    layout: str = "a Decathlon folder"
     source: Path | None = None
     regions: tuple[Region, ...] = ()
     ignore: int | None = None

@@ -182,7 +182,8 @@ def test_every_fault_of_a_csv_is_one_line(tmp_path: Path, text: str, fault: str)
 
 def test_a_csv_has_groups_splits_and_values_for_names(tmp_path: Path) -> None:
     empty(tmp_path, "a.nii.gz", "b.nii.gz", "c.nii.gz", "l.nii.gz")
-    text = "\ufeffCase;CT;label;Group;split;age\nA;a.nii.gz;l.nii.gz;p1;train;40\nB;b.nii.gz;l.nii.gz;p1;val;40\nC;c.nii.gz;;;;9\n"
+    text = "\ufeffCase;CT;label;Group;split;age\nA;a.nii.gz;l.nii.gz;p1;train;40\nB;b.nii.gz;l.nii.gz;p1;val;40\n"
+    text += "C;c.nii.gz;;;;9\n"
     (tmp_path / "x.csv").write_text(text)
     found = read_dataset(tmp_path / "x.csv")
     assert found.channels == ("CT",) and dict(found.labels) == {0: "background", 1: "structure"}
