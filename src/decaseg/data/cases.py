@@ -97,10 +97,8 @@ def code_sum() -> str:
 def _sums(files: CaseFiles) -> tuple[str, ...]:
     """What the files hold, as SHA-256: dates and sizes would miss a change; and how their values are meant."""
     assert files.label is not None  # read_dataset refuses training cases without one
-    return (
-        *(sha256_of(path) for path in files.files),
-        *([json.dumps(sorted(files.values.items()))] * bool(files.values)),
-    )
+    meant = [json.dumps([sorted(files.values.items()), files.take])] if files.values or files.take else []
+    return (*(sha256_of(path) for path in files.files), *meant)
 
 
 def _make(files: CaseFiles, how: Preprocessing) -> dict[str, NDArray]:

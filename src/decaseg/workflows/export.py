@@ -27,6 +27,7 @@ from decaseg.storage.layouts import read_dataset
 from decaseg.storage.provenance import provenance, without_folders
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import hash_of_case, read_pair, score_labels
+from decaseg.workflows.matching import as_known
 from decaseg.workflows.models import open_model
 from decaseg.workflows.quantising import NoInt8Model, check_int8, write_int8
 
@@ -97,10 +98,10 @@ def run(
         raise ValueError(f"{source}: is no RUN (no plan.json and recipe.json in it); name the folder train wrote")
     if out.exists() and not (bundle.is_bundle() or (out.is_dir() and not any(out.iterdir()))):
         raise ValueError(f"--out {out}: exists and is no bundle; name a new folder")
-    dataset = None if data is None else read_dataset(data, layout)
+    plan = Plan.from_json(read_json(folder.plan), str(folder.plan))
+    dataset = None if data is None else as_known(read_dataset(data, layout), plan)
     if precision == "int8":
         check_int8(folder, dataset)
-    plan = Plan.from_json(read_json(folder.plan), str(folder.plan))
     network = load_network(folder.weights, plan.network)
     print(f"converting to {model_format} {precision} …", file=sys.stderr, flush=True)
     bundle.document.unlink(missing_ok=True)  # until the gate has spoken, what lies here is no bundle

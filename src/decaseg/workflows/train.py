@@ -51,6 +51,10 @@ class Source:
     path: Path
     layout: str | None
 
+    def __str__(self) -> str:
+        """As options of a command."""
+        return str(self.path) if self.layout is None else f"{self.path} --layout {self.layout}"
+
 
 def run(
     dataset: Path,
@@ -134,7 +138,7 @@ def _train(
         watch.log("early_stop", step=state.step, best_dice=best, validations_waited=waited)
     watch.log("end" if done else "stop", step=state.step, elapsed_s=state.elapsed_s)
     watch.close()
-    _say_goodbye(folder, dataset.path, state, done, time.perf_counter() - started)
+    _say_goodbye(folder, dataset, state, done, time.perf_counter() - started)
     return 0 if done else INTERRUPTED
 
 
@@ -261,7 +265,7 @@ def _prepare(
     return Cases(cases[: len(split.train)], cases[len(split.train) :])
 
 
-def _say_goodbye(folder: RunDir, dataset: Path, state: State, done: bool, seconds: float) -> None:
+def _say_goodbye(folder: RunDir, dataset: Source, state: State, done: bool, seconds: float) -> None:
     if done:
         waited = state.patience.waited if state.patience is not None and state.patience.over else 0
         why = f", stopped early after {waited} validations without progress" if waited else ""

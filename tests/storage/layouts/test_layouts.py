@@ -182,9 +182,8 @@ def test_every_fault_of_a_csv_is_one_line(tmp_path: Path, text: str, fault: str)
 
 def test_a_csv_has_groups_splits_and_values_for_names(tmp_path: Path) -> None:
     empty(tmp_path, "a.nii.gz", "b.nii.gz", "c.nii.gz", "l.nii.gz")
-    text = "\ufeffCase;CT;label;Group;split;age\nA;a.nii.gz;l.nii.gz;p1;train;40\nB;b.nii.gz;l.nii.gz;p1;val;40\n"
-    text += "C;c.nii.gz;;;;9\n"
-    (tmp_path / "x.csv").write_text(text)
+    lines = "Case;CT;label;Group;split;age", "A;a.nii.gz;l.nii.gz;p1;train;40", "B;b.nii.gz;l.nii.gz;p1;val;40"
+    (tmp_path / "x.csv").write_text("\ufeff" + "\n".join((*lines, "C;c.nii.gz;;;;9")))
     found = read_dataset(tmp_path / "x.csv")
     assert found.channels == ("CT",) and dict(found.labels) == {0: "background", 1: "structure"}
     assert [(f.case, f.group, f.split) for f in found.training] == [("A", "p1", "train"), ("B", "p1", "val")]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
-from decaseg.storage.dicom.series import Series, Slice, Stack, opened, stack
+from decaseg.storage.dicom.series import DicomError, Series, Slice, Stack, named, opened, stack
 from decaseg.volume import Volume
 
 # What to install for a transfer syntax that pydicom does not decode by itself.
@@ -37,7 +38,7 @@ def voxels(ordered: Stack) -> Volume:
     for z, one in enumerate(ordered.slices):
         pixels = _pixels(one)
         if pixels.shape != (rows, columns):
-            raise ValueError(f"{one.path}: has {pixels.shape} pixels, its series {(rows, columns)}; copy it again")
+            raise DicomError(f"{one.path}: has {pixels.shape} pixels, its series {(rows, columns)}; copy it again")
         if array is None:
             array = np.empty((1, count, rows, columns), np.float32 if scaled else pixels.dtype)
         elif not scaled and pixels.dtype != array.dtype:
@@ -48,20 +49,15 @@ def voxels(ordered: Stack) -> Volume:
 
 
 def _pixels(one: Slice) -> NDArray:
-    try:
+    with named(one.path, "its pixels cannot be read"):
+        _need_plugin(one)
         found: NDArray = pixel_array(one.path, index=one.frame or 0)
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(_why(one, error)) from None
     return found
 
 
-def _why(one: Slice, error: Exception) -> str:
-    """In one line: a missing plugin, or damage."""
-    syntax = opened(one.path, stop_before_pixels=True).get("file_meta", {}).get("TransferSyntaxUID", "")
+def _need_plugin(one: Slice) -> None:
+    """ValueError, saying which one, where the compression needs a plugin that is not installed."""
+    syntax = opened(one.path, stop_before_pixels=True).file_meta.TransferSyntaxUID
     plugin = next((name for start, name in PLUGINS.items() if str(syntax).startswith(start)), None)
-    if plugin and isinstance(error, RuntimeError | NotImplementedError | ImportError):
-        return f"{one.path}: is compressed as {UID(syntax).name}, which needs a plugin; pip install {plugin}"
-    said = (str(error) or type(error).__name__).splitlines()[0][:120]
-    return f"{one.path}: its pixels cannot be read ({said}); copy it again"
+    if plugin is not None and not get_decoder(syntax).is_available:
+        raise DicomError(f"{one.path}: is compressed as {UID(syntax).name}, which needs a plugin; pip install {plugin}")

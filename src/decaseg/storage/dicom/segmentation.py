@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pydicom.sr.coding import Code
 
 from decaseg import __version__
 from decaseg.storage.dicom.codes import Coded, coded
+from decaseg.storage.dicom.quiet import quietly
 from decaseg.storage.dicom.series import Series, Stack, opened, stack
 from decaseg.storage.files import write_bytes
 from decaseg.volume import Volume
@@ -39,8 +39,7 @@ def write_segmentation(path: Path, labels: Volume, series: Series, names: Mappin
     numbers[values] = np.arange(1, len(values) + 1)
     frames = np.ascontiguousarray(numbers[labels.array[0]].transpose(2, 1, 0))  # (X, Y, Z) -> (Z, rows, columns)
     sources, frames = _sources(ordered, frames)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on what sources lack that nobody needs
+    with quietly():
         try:
             made = Segmentation(
                 source_images=sources,
@@ -65,7 +64,8 @@ def write_segmentation(path: Path, labels: Volume, series: Series, names: Mappin
                 "use --no-dicom-seg for the NIfTI file alone"
             ) from None
     buffer = io.BytesIO()
-    made.save_as(buffer)
+    with quietly():
+        made.save_as(buffer)
     write_bytes(path, buffer.getvalue())
 
 

@@ -6,7 +6,8 @@ Nothing that names a patient is read here: a series is told by its description, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from decaseg.storage.dicom.quiet import quietly
 from decaseg.volume import Grid
 
 TAGS = [
@@ -25,6 +27,10 @@ TAGS = [
 NO_IMAGES = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "SR", "PR", "KO", "REG", "DOC"}
 TOLERANCE_VOXELS = 0.1  # how far a slice may lie from where even spacing along the normal puts it
 SAME_PLACE_MM = 1e-3
+
+
+class DicomError(ValueError):
+    """A file or a series that cannot be used: which, why, and the way out, in one line."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,14 @@ def find_series(paths: Iterable[Path]) -> list[Series]:
     found: dict[str, list[tuple[Path, Dataset]]] = defaultdict(list)
     for path in paths:
         header = opened(path, specific_tags=list(TAGS), stop_before_pixels=True)
-        if header.get("Rows") and str(header.get("Modality", "")) not in NO_IMAGES and header.get("SeriesInstanceUID"):
-            found[str(header.SeriesInstanceUID)].append((path, header))
-    return sorted((_series(uid, files) for uid, files in found.items()), key=lambda one: (one.description, one.uid))
+        with named(path):
+            if header.get("Rows") and str(header.get("Modality", "")) not in NO_IMAGES:
+                found[str(header.get("SeriesInstanceUID", ""))].append((path, header))
+    made = []
+    for uid, files in found.items():
+        with named(files[0][0]):
+            made.append(_series(uid, files))
+    return sorted(made, key=lambda one: (one.description, one.uid))
 
 
 def _series(uid: str, files: Sequence[tuple[Path, Dataset]]) -> Series:
@@ -97,12 +108,21 @@ def _plain(text: str) -> str:
 
 def opened(path: Path, **how: Any) -> Dataset:
     """A file's data set; ValueError for one that is damaged."""
-    try:
+    with named(path):
         return pydicom.dcmread(path, force=True, **how)
-    except OSError:
+
+
+@contextmanager
+def named(path: Path, what: str = "is a damaged DICOM file") -> Iterator[None]:
+    """pydicom lets all kinds of errors out of damaged files, on reading and when a value is asked for: a line each."""
+    try:
+        with quietly():
+            yield
+    except (OSError, DicomError):
         raise
-    except Exception as error:  # pydicom lets all kinds of errors out of damaged files
-        raise ValueError(f"{path}: is a damaged DICOM file ({_first_line(error)}); copy it again") from None
+    except Exception as error:
+        kind = type(error).__name__  # not its words, which quote the file
+        raise DicomError(f"{path}: {what} ({kind}); copy it again") from None
 
 
 def stack(series: Series) -> Stack:
@@ -110,12 +130,13 @@ def stack(series: Series) -> Stack:
     slices, sizes = list[Slice](), set[tuple[int, int]]()
     for path in series.paths:
         header = opened(path, stop_before_pixels=True)
-        if int(header.get("SamplesPerPixel", 1)) != 1:
-            raise ValueError(f"{path}: is a colour image; name the series of grey images")
-        sizes.add((int(header.Columns), int(header.Rows)))
-        slices += _slices(path, header)
+        with named(path):
+            if int(header.get("SamplesPerPixel", 1)) != 1:
+                raise DicomError(f"{path}: is a colour image; name the series of grey images")
+            sizes.add((int(header.Columns), int(header.Rows)))
+            slices += _slices(path, header)
     if len(sizes) > 1:
-        raise ValueError(f"{series.paths[0].parent}: series {series} has slices of {len(sizes)} sizes; choose another")
+        raise DicomError(f"{series.paths[0].parent}: series {series} has slices of {len(sizes)} sizes; choose another")
     where = f"{series.paths[0].parent}: series {series}"
     columns, rows = sizes.pop()
     first = slices[0]
@@ -123,10 +144,10 @@ def stack(series: Series) -> Stack:
         if np.abs(one.orientation - first.orientation).max() > 1e-3 or not np.allclose(
             one.spacing_mm, first.spacing_mm, 1e-3
         ):
-            raise ValueError(f"{where} has slices of different directions or pixel sizes; choose another or split it")
+            raise DicomError(f"{where} has slices of different directions or pixel sizes; choose another or split it")
     across, down = first.orientation
     if abs(across @ down) > 1e-3 or abs(across @ across - 1) > 1e-2 or abs(down @ down - 1) > 1e-2:
-        raise ValueError(f"{where} has an orientation that is no rotation; export it again")
+        raise DicomError(f"{where} has an orientation that is no rotation; export it again")
     normal = np.cross(across, down)
     slices.sort(key=lambda one: float(one.position_mm @ normal))
     step = _step(where, slices, normal)
@@ -142,13 +163,13 @@ def _step(where: str, slices: Sequence[Slice], normal: NDArray[np.float64]) -> N
     if len(slices) == 1:
         thickness_mm = slices[0].thickness_mm
         if thickness_mm <= 0:
-            raise ValueError(f"{where} has one slice and says no thickness; choose a series of a volume")
+            raise DicomError(f"{where} has one slice and says no thickness; choose a series of a volume")
         return normal * thickness_mm
     positions = np.stack([one.position_mm for one in slices])
     gaps = np.diff(positions @ normal)
     if gaps.min() < SAME_PLACE_MM:
         doubled = int((gaps < SAME_PLACE_MM).sum())
-        raise ValueError(
+        raise DicomError(
             f"{where} has {doubled} slices where another one lies (several times or acquisitions in one series); "
             "give a folder with one of them"
         )
@@ -157,7 +178,7 @@ def _step(where: str, slices: Sequence[Slice], normal: NDArray[np.float64]) -> N
     drift_mm = float(np.linalg.norm(sideways)) * (len(slices) - 1)
     if drift_mm > TOLERANCE_VOXELS * min(slices[0].spacing_mm):
         angle = float(np.degrees(np.arctan2(np.linalg.norm(sideways), step @ normal)))
-        raise ValueError(
+        raise DicomError(
             f"{where} is tilted: its slices lie askew by {angle:.2g} degrees (gantry tilt), so they make no box; "
             "correct the tilt first"
         )
@@ -166,7 +187,7 @@ def _step(where: str, slices: Sequence[Slice], normal: NDArray[np.float64]) -> N
     if off_mm > TOLERANCE_VOXELS * float(np.median(gaps)):
         missing = int(np.rint(gaps / np.median(gaps)).sum()) - len(gaps)
         why = f"{missing} seem to be missing" if missing > 0 else "the spacing is uneven"
-        raise ValueError(
+        raise DicomError(
             f"{where} has slices {gaps.min():.4g} to {gaps.max():.4g} mm apart: {why}; complete it or resample it"
         )
     return np.asarray(normal * (step @ normal))
@@ -176,24 +197,21 @@ def _slices(path: Path, header: Dataset) -> list[Slice]:
     """The slices of a file: one, or the frames of an enhanced multi-frame image."""
     shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     each = header.get("PerFrameFunctionalGroupsSequence")
-    try:
-        if each is None:
-            if int(header.get("NumberOfFrames", 1) or 1) > 1:
-                raise ValueError(f"{path}: holds several frames without their places; export it as enhanced or single")
-            return [_slice(path, None, lambda sequence, tag: header.get(tag))]
+    if each is None:
+        if int(header.get("NumberOfFrames", 1) or 1) > 1:
+            raise DicomError(f"{path}: holds several frames without their places; export it as enhanced or single")
+        return [_slice(path, None, lambda sequence, tag: header.get(tag))]
 
-        def finder(frame: Dataset) -> Callable[[str, str], Any]:
-            def find(sequence: str, tag: str) -> Any:
-                for group in (frame, shared):
-                    if found := group.get(sequence):
-                        return found[0].get(tag)
-                return header.get(tag)
+    def finder(frame: Dataset) -> Callable[[str, str], Any]:
+        def find(sequence: str, tag: str) -> Any:
+            for group in (frame, shared):
+                if found := group.get(sequence):
+                    return found[0].get(tag)
+            return header.get(tag)
 
-            return find
+        return find
 
-        return [_slice(path, number, finder(frame)) for number, frame in enumerate(each)]
-    except (TypeError, IndexError, AttributeError) as error:
-        raise ValueError(f"{path}: is a damaged DICOM file ({_first_line(error)}); copy it again") from None
+    return [_slice(path, number, finder(frame)) for number, frame in enumerate(each)]
 
 
 def _slice(path: Path, frame: int | None, find: Callable[[str, str], Any]) -> Slice:
@@ -203,12 +221,12 @@ def _slice(path: Path, frame: int | None, find: Callable[[str, str], Any]) -> Sl
     )
     spacing = find("PixelMeasuresSequence", "PixelSpacing")
     if position is None or orientation is None or spacing is None or len(position) != 3 or len(orientation) != 6:
-        raise ValueError(f"{path}: does not say where in the patient it lies; name a series of cross-sections")
+        raise DicomError(f"{path}: does not say where in the patient it lies; name a series of cross-sections")
     slope, intercept = (find("PixelValueTransformationSequence", f"Rescale{what}") for what in ("Slope", "Intercept"))
     thickness = find("PixelMeasuresSequence", "SpacingBetweenSlices") or find("PixelMeasuresSequence", "SliceThickness")
     numbers = [float(v) for v in (*position, *orientation, *spacing)]
     if not np.isfinite(numbers).all() or min(numbers[9:]) <= 0:
-        raise ValueError(f"{path}: has a place or pixel size that is no number; export it again")
+        raise DicomError(f"{path}: has a place or pixel size that is no number; export it again")
     return Slice(
         path,
         frame,
@@ -219,7 +237,3 @@ def _slice(path: Path, frame: int | None, find: Callable[[str, str], Any]) -> Sl
         0.0 if intercept is None else float(intercept),
         abs(float(thickness or 0)),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]
