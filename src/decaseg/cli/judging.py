@@ -126,11 +126,13 @@ def report(
     run: Annotated[Path | None, typer.Option(help="The RUN it belongs to, if it lies elsewhere.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="An export whose parity record to show.")] = None,
     out: Annotated[Path | None, typer.Option(help="The page; default: DIR/report/index.html.")] = None,
+    viewer: Annotated[bool, typer.Option("--viewer", help="Also 3D pages: worst, median and best case.")] = False,
+    viewer_case: Annotated[list[str] | None, typer.Option(metavar="CASE …", help="3D pages of these cases.")] = None,
 ) -> int:
     """One self-contained page for a RUN or an evaluation."""
     from decaseg.workflows import report as workflow
 
-    return workflow.run(folder, run, bundle, out)
+    return workflow.run(folder, run, bundle, out, viewer, tuple(viewer_case or ()))
 
 
 @app.command()
