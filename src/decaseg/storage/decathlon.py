@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from decaseg.showing import ShowsItself
 from decaseg.storage.files import read_json
 from decaseg.storage.nifti import case_name
 
 
 @dataclass(frozen=True)
-class CaseFiles:
-    """One case: its id (the image's file name without .nii.gz), its image and, where there is one, its label."""
+class CaseFiles(ShowsItself):
+    """One case: its id (the image's file name without .nii.gz), its image and, where there is one, its label.
+
+    Notebooks show it with the names of its data set's `structures` (label value -> name) and `channels`.
+    """
 
     case: str
     image: Path
     label: Path | None
+    structures: Mapping[int, str] = field(default_factory=dict, compare=False, repr=False)
+    channels: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,13 @@ class Dataset:
         raise ValueError(f"{self.root / 'dataset.json'}: has no case {name!r}; see its lists of images")
 
 
-def read_dataset(root: Path) -> Dataset:
+def read_dataset(root: Path | str) -> Dataset:
     """Reads `root/dataset.json`; a ValueError names the file, the fault and the way out.
 
     Accepts MSD's own quirks: `relase`, `./` prefixes, Windows separators, missing counts, extra keys, labels as
     {"0": "background"} or {"background": 0}, channels under `modality` or `channel_names`.
     """
+    root = Path(root)
     path = root / "dataset.json"
     if not root.is_dir():
         raise ValueError(f"{root}: there is no such folder; DATASET is a folder with dataset.json in it")
@@ -64,6 +71,10 @@ def read_dataset(root: Path) -> Dataset:
         raise ValueError(f'{path}: lists no training cases; add pairs of image and label under "training"')
     channels = _channels(path, document.get("modality", document.get("channel_names")))
     test = _cases(path, root, document.get("test", []), "test")
+    structures = {value: name for value, name in labels.items() if value != 0}
+    training, test = (
+        tuple(replace(files, structures=structures, channels=channels) for files in part) for part in (training, test)
+    )
     return Dataset(root, str(document.get("name", root.name)), channels, labels, training, test)
 
 

@@ -9,7 +9,6 @@ import json
 import re
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -37,18 +36,21 @@ def write_case_page(path: Path, exhibition: Exhibition, index: int) -> Path:
     maps as they are; both are thinned to 9 million voxels. The page says so. It may load nothing at all from
     elsewhere. ValueError names the file that cannot be shown, or says that the extra `view` is missing.
     """
-    case = exhibition.cases[index]
-    shown = show(case, exhibition, MOST_VOXELS)
+    write_text(path, case_page(show(exhibition.cases[index], exhibition, MOST_VOXELS), exhibition.title))
+    return path
+
+
+def case_page(shown: Shown, title: str) -> str:
+    """The page's text."""
     facts = shown.to_json()
     seen = facts["channels"][shown.channel]
     facts |= {"channels": [seen], "channel": 0}
     image, rounded = _image_file(shown, seen["low"], seen["high"])
     facts |= {"greys": GREYS} if rounded else {}
     files = {f"0/{layer.key}.nii": shown.layer_file(layer.key) for layer in shown.layers} | {"0/image-0.nii": image}
-    alone = replace(exhibition, cases=(case,), start=0)
+    alone = Exhibition(title, (shown.case,))
     files |= {"cases.json": _json(alone.to_json()), "0/case.json": _json(facts)}
-    write_text(path, _page(case.name, files))
-    return path
+    return _page(shown.case.name, files)
 
 
 def write_case_pages(folder: Path, exhibition: Exhibition, cases: Collection[str]) -> dict[str, str]:

@@ -196,6 +196,13 @@ def show(case: Case, exhibition: Exhibition, most_voxels: int | None = None) -> 
     image = nifti.read(case.image)
     paths = (("prediction", case.prediction), ("truth", case.truth))
     maps = {key: label_map(path, image) for key, path in paths if path is not None}
+    return lay_out(case, image, maps, exhibition, most_voxels)
+
+
+def lay_out(
+    case: Case, image: Volume, maps: Mapping[str, Volume], exhibition: Exhibition, most_voxels: int | None = None
+) -> Shown:
+    """The same of volumes that were read: `maps` are `prediction` and `truth`, label maps (1, X, Y, Z) uint8."""
     named = named_values(list(maps.values()), exhibition.names, case)
     values, names = list(named), list(named.values())
     table = np.zeros(256, np.uint8)

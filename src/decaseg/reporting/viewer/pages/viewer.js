@@ -221,6 +221,9 @@ function release() {
   grip = null;
 }
 
+// In a wide, low window all four stand in a row.
+const arrange = () => nv.setMultiplanarLayout($("canvas").clientWidth > 2.2 * $("canvas").clientHeight ? 3 : 2);
+
 function look(wanted) {
   view = wanted;
   if ($("outline").checked) paint();
@@ -382,6 +385,8 @@ async function open() {
   canvas.addEventListener("dblclick", enlarge, true);
   await nv.attachToCanvas(canvas);
   nv.onLocationChange = tell;
+  arrange();
+  window.addEventListener("resize", arrange);
   await nv.setVolumeRenderIllumination(0.5);
   canvas.addEventListener("pointermove", hover);
   canvas.addEventListener("pointerdown", grab);
