@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,14 @@ import numpy as np
 from decaseg.geometry import Box, bounding_box, int3
 from decaseg.reporting.overlay import Layers, blank, draw_legend, lay, letter_edges, scale_bar
 from decaseg.reporting.paint import INK, write_words
-from decaseg.reporting.planes import AXIAL, PLANES, body_box, make_scene, telling_index
+from decaseg.reporting.planes import PLANES, Plane, body_box, make_scene, telling_index
 from decaseg.volume import Volume
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 # Pixels of the finished picture; notebooks show it at half its size, so that it is crisp on fine screens.
-WIDTH, HEIGHT, GAP, TEXT = 1160, 480, 10, 24
+WIDTH, HEIGHT, ALONE, GAP, TEXT = 1160, 480, 820, 10, 24
 MARGIN_MM = 20.0
 
 
@@ -30,13 +30,15 @@ def draw_three_planes(
     truth: Volume | None = None,
     names: Mapping[int, str] | None = None,
     channel: int = 0,
-    headline: str = "",
+    planes: Sequence[Plane] = PLANES,
+    places: bool = True,
 ) -> Image:
-    """Axial, coronal and sagittal slice with most structure, the patient's right on the left, and a legend.
+    """The slice with most structure of each plane side by side, the patient's right on the left, and a legend.
 
     With prediction and truth what is right and wrong is coloured as in `draw_overlay`, with one of them its structures;
     values without a name in `names` are background. Letters stand at the edges, a bar gives the scale, voxels have
-    their true proportions. ValueError where the grids differ.
+    their true proportions. `places` writes where the slices lie, in the file's millimetres. ValueError where the grids
+    differ.
     """
     names = names or {}
     labels = tuple(value for value in names if 0 < value < 256)
@@ -46,7 +48,7 @@ def draw_three_planes(
     layers = lay(make_scene(image, first, second, labels, channel), names)
     if prediction is None and truth is None:
         layers = replace(layers, legend=())
-    return _stacked(layers.cropped(_part(layers)), headline)
+    return _stacked(layers.cropped(_part(layers)), planes, places)
 
 
 def _part(layers: Layers) -> Box:
@@ -69,31 +71,27 @@ def data_uri(picture: Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _stacked(layers: Layers, headline: str) -> Image:
-    planes = _planes(layers)
-    canvas, draw = blank(WIDTH, planes.height + 240)
-    top = 0
-    if headline:
-        write_words(draw, (GAP, TEXT + 6), headline, TEXT, INK)
-        top = TEXT + 22
-    canvas.paste(planes, (0, top))
-    bottom = top + planes.height
+def _stacked(layers: Layers, planes: Sequence[Plane], places: bool) -> Image:
+    row = _row(layers, planes, places)
+    canvas, draw = blank(WIDTH, row.height + 240)
+    canvas.paste(row, (0, 0))
+    bottom = row.height
     if layers.legend:
         bottom = draw_legend(draw, layers.legend, (GAP, bottom + TEXT + 12), WIDTH - 2 * GAP, TEXT) + 14
     return canvas.crop((0, 0, WIDTH, min(bottom, canvas.height)))
 
 
-def _planes(layers: Layers) -> Image:
+def _row(layers: Layers, planes: Sequence[Plane], places: bool) -> Image:
     scene = layers.scene
     extent = [n * s for n, s in zip(scene.shape, scene.spacing_mm, strict=True)]
-    wide, high = sum(extent[p.across] for p in PLANES), max(extent[p.down] for p in PLANES)
-    room = WIDTH - 2 * GAP
-    scale = min(room / wide, HEIGHT / high)
+    wide, high = sum(extent[p.across] for p in planes), max(extent[p.down] for p in planes)
+    room = WIDTH - (len(planes) - 1) * GAP
+    scale = min(room / wide, (HEIGHT if len(planes) > 1 else ALONE) / high)
     height = max(1, round(high * scale))
-    slack = (room - wide * scale) / 3
+    slack = (room - wide * scale) / len(planes)
     canvas, draw = blank(WIDTH, height)
     left = 0.0
-    for plane in PLANES:
+    for place, plane in enumerate(planes):
         index = telling_index(scene, plane)
         size = (max(1, round(extent[plane.across] * scale)), max(1, round(extent[plane.down] * scale)))
         panel = (round(left), 0, round(left + extent[plane.across] * scale + slack), height)
@@ -101,9 +99,10 @@ def _planes(layers: Layers) -> Image:
         at = ((panel[0] + panel[2] - size[0]) // 2, (height - size[1]) // 2)
         canvas.paste(layers.picture(plane, index, size), at)
         letter_edges(draw, plane, panel, TEXT)
-        words = f"{'xyz'[plane.axis]} {scene.position_mm(plane.axis, index):.0f} mm"
-        write_words(draw, (panel[2] - GAP, height - GAP), words, TEXT - 4, INK, "rs", halo=True)
-        if plane is AXIAL:
+        if places:
+            words = f"{'xyz'[plane.axis]} {scene.position_mm(plane.axis, index):.0f} mm"
+            write_words(draw, (panel[2] - GAP, height - GAP), words, TEXT - 4, INK, "rs", halo=True)
+        if place == 0:
             scale_bar(draw, (panel[0] + GAP, height - GAP), scale, extent[plane.across], TEXT - 4)
         left = panel[2] + GAP
     return canvas
