@@ -20,7 +20,7 @@ EXTRAS = {
     "highdicom": "dicom",
 }
 # Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
-SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance", "--image"}
+SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance", "--image", "--viewer-case"}
 
 
 def spread(argv: list[str]) -> list[str]:

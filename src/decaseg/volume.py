@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.geometry import Float3, Int3, float3, int3
+from decaseg.showing import ShowsItself
 
 IDENTITY = np.eye(4)
 
@@ -98,8 +99,8 @@ def _ranks(directions: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True, eq=False)
-class Volume:
-    """A (C, X, Y, Z) array and the grid it lies on. Label maps have C = 1."""
+class Volume(ShowsItself):
+    """A (C, X, Y, Z) array and the grid it lies on. Label maps have C = 1. Notebooks show it as a picture."""
 
     array: NDArray
     grid: Grid

@@ -6,7 +6,6 @@ import pytest
 from decaseg.training import monitor
 from decaseg.training.loop import Budget
 from decaseg.training.monitor import TensorBoard, TrainingLine, duration
-from decaseg.training.pictures import PREDICTION, TRUTH, picture
 
 EPOCH = {"event": "epoch", "epoch": 3, "step": 30, "train_loss": 0.5, "lr": 1e-3, "samples_per_s": 12.34,
          "wait_share": 0.07, "elapsed_s": 60.0}  # fmt: skip
@@ -69,27 +68,6 @@ def test_in_a_terminal_a_bar_shows_the_same(clock, capsys, monkeypatch):
 )
 def test_durations_are_for_people(seconds, words):
     assert duration(seconds) == words
-
-
-def test_a_picture_shows_the_slice_with_most_truth_with_right_on_the_left():
-    image = np.zeros((16, 12, 8), np.float32)
-    truth = np.zeros(image.shape, bool)
-    truth[12:15, 8:11, 5] = True  # right, in front
-    found = np.zeros(image.shape, bool)
-    found[1:4, 1:4, 5] = True  # left, behind
-    drawn = picture(image, [truth], [found])
-    assert drawn.shape == (12 * 16, 16 * 16, 3) and drawn.dtype == np.uint8
-    rows, columns = np.nonzero((drawn == TRUTH).all(axis=2))
-    assert rows.min() == (12 - 11) * 16 and rows.max() == (12 - 8) * 16 - 1  # in front is up
-    assert columns.min() == (16 - 15) * 16 and columns.max() == (16 - 12) * 16 - 1  # right is on the left
-    rows, columns = np.nonzero((drawn == PREDICTION).all(axis=2))
-    assert rows.min() > 96 and columns.min() > 128
-    assert (drawn[40, 40] == 0).all()  # inside an outline the image is left alone
-
-
-def test_a_case_without_truth_and_contrast_has_a_picture_too():
-    nothing = np.zeros((300, 200, 4), bool)
-    assert picture(np.ones(nothing.shape, np.float32), [nothing], [nothing]).shape == (200, 300, 3)
 
 
 def test_tensorboard_holds_scalars_and_the_picture(tmp_path):

@@ -136,11 +136,13 @@ def report(
     run: Annotated[Path | None, typer.Option(help="The RUN it belongs to, if it lies elsewhere.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="An export whose parity record to show.")] = None,
     out: Annotated[Path | None, typer.Option(help="The page; default: DIR/report/index.html.")] = None,
+    viewer: Annotated[bool, typer.Option("--viewer", help="Also 3D pages: worst, median and best case.")] = False,
+    viewer_case: Annotated[list[str] | None, typer.Option(metavar="CASE …", help="3D pages of these cases.")] = None,
 ) -> int:
     """One self-contained page for a RUN or an evaluation."""
     from decaseg.workflows import report as workflow
 
-    return workflow.run(folder, run, bundle, out)
+    return workflow.run(folder, run, bundle, out, viewer, tuple(viewer_case or ()))
 
 
 @app.command()
@@ -153,10 +155,11 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser, or only say where.")] = True,
     terminal: Annotated[bool, typer.Option("--terminal", help="One slice in the terminal instead.")] = False,
-    plane: Annotated[str, typer.Option(help="Of --terminal: axial, coronal or sagittal.")] = "axial",
+    plane: Annotated[str | None, typer.Option(help="Of --terminal: axial, coronal or sagittal.")] = None,
+    graphics: Annotated[str, typer.Option(help="Of --terminal: auto, kitty, iterm, sixel or blocks.")] = "auto",
 ) -> int:
     """Image, prediction and truth in the browser, in slices and in 3D; or a slice in the terminal."""
     from decaseg.workflows import view as workflow
 
     wishes = workflow.Wishes(prediction, truth, tuple(labels or ()), case)
-    return workflow.show_slice(what, wishes, plane) if terminal else workflow.run(what, wishes, port, browser)
+    return workflow.show_slice(what, wishes, plane, graphics) if terminal else workflow.run(what, wishes, port, browser)

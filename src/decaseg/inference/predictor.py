@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -19,6 +19,7 @@ from decaseg.inference.ensemble import averaged
 from decaseg.inference.postprocess import PostProcessing
 from decaseg.inference.restore import Wanted, restore
 from decaseg.inference.windows import Infer, OnWindow, Slab, Windows, slabs, whole
+from decaseg.showing import ShowsItself
 from decaseg.volume import Grid, Volume
 
 NOWHERE = 20.0  # a logit that decides: probability 2e-9
@@ -37,16 +38,19 @@ class Seconds:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(ShowsItself):
     """A label map on the image's own grid, and on the same grid what was asked for besides.
 
     `probabilities` are (structures, X, Y, Z), `uncertainty` (1, X, Y, Z) from 0 to 1 (see `restore.uncertainty`).
+    `image` and `names` (of label values) are there where a whole volume was predicted: for notebooks, which show both.
     """
 
     labels: Volume
     probabilities: Volume | None = None
     uncertainty: Volume | None = None
     seconds: Seconds = field(default_factory=Seconds)
+    image: Volume | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ class Predictor:
         uncertainty: bool = False,
     ) -> Prediction:
         """Predicts a whole volume. Raises ValueError for images the model was not made for."""
-        return self.predict(self.prepare(image), Wanted(probabilities, uncertainty), on_window)
+        found = self.predict(self.prepare(image), Wanted(probabilities, uncertainty), on_window)
+        return replace(found, image=image, names=self.target.painted_names())
 
     def prepare(self, image: Volume) -> Prepared:
         """The part before the network. ValueError for images the model was not made for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -20,11 +21,18 @@ TEMPLATES = Path(__file__).parent / "templates"
 LEGEND = (("purple", "right"), ("red", "false positive"), ("blue", "missed"), ("amber", "wrong structure"))
 
 
-def build_report(folder: Path, run: Path | None = None, bundle: Path | None = None, out: Path | None = None) -> Path:
+def build_report(
+    folder: Path,
+    run: Path | None = None,
+    bundle: Path | None = None,
+    out: Path | None = None,
+    links: Mapping[str, str] | None = None,
+) -> Path:
     """Writes the page for a RUN or an evaluation's folder and gives its path, `folder/report/index.html` or `out`.
 
     `run` and `bundle` add a RUN's curves and plan and an export's parity; an evaluation that names its RUN, and a
     folder that holds `run/`, `evaluation/` and `bundle/`, need neither. Sections without material are left out.
+    `links` are addresses, as seen from the page, of pages that show a case in 3D, by its name.
     Raises ValueError when the folder is none of these or a file in it cannot be trusted.
     """
     jinja2 = need("jinja2")
@@ -49,6 +57,7 @@ def build_report(folder: Path, run: Path | None = None, bundle: Path | None = No
         scores=_scores(material.scores, safe),
         parity=_parity(material.bundle),
         documents=_documents(material),
+        links=links or {},
         legend=LEGEND if material.scores and len(material.scores.structures) > 1 else LEGEND[:3],
     )
     write_text(path, page)
@@ -263,8 +272,16 @@ def _featured(scores: Scores, ranked: Sequence[str]) -> list[dict[str, Any]]:
             "parts": [(name, said("dice", row.get("dice"))) for name, row in rows.items()],
             "still": inline_still(scores.pictures[case], FEATURED_WIDTH),
             "motion": motion,
+            "command": _view_command(scores, case),
         })  # fmt: skip
     return found
+
+
+def _view_command(scores: Scores, case: str) -> str:
+    """What opens a case in the viewer, from the folder that holds the evaluation's; empty where it has no images."""
+    if not (scores.folder / "predictions").is_dir():
+        return ""
+    return f"decaseg view {shlex.quote(scores.folder.resolve().name)} --case {shlex.quote(case)}"
 
 
 def _parity(bundle: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -64,13 +64,12 @@ def print_slice(
     )
     console.print(Text(f"{title}  {plane}, {'xyz'[cut_along.axis]} {place:.1f} mm", style="bold"))
     _print_framed(console, cut_along, lines, columns)
-    legend = Text()
     signs = _signs(layers)
-    for number, (words, colour, _) in enumerate(layers.legend if prediction or truth else ()):
-        legend.append("■ " if coloured else f"{signs[number]} = ", style=_style(colour) if coloured else "")
-        legend.append(f"{words}   ")
-    if legend:
-        console.print(legend)
+    entries = [
+        Text.assemble(("■ ", _style(colour)) if coloured else f"{signs[number]} = ", words)
+        for number, (words, colour, _) in enumerate(layers.legend if prediction or truth else ())
+    ]
+    _print_in_lines(console, entries)
 
 
 def named_plane(name: str) -> Plane:
@@ -140,6 +139,20 @@ def _print_framed(console: Console, plane: Plane, lines: Sequence[Text], columns
             + Text(f" {plane.right}" if middle else "")
         )
     console.print(" " * MARGIN + plane.bottom.center(columns).rstrip())
+
+
+def _print_in_lines(console: Console, entries: Sequence[Text]) -> None:
+    """Three spaces between entries; a new line rather than a break inside one."""
+    from rich.text import Text
+
+    line = Text()
+    for entry in entries:
+        if line and line.cell_len + 3 + entry.cell_len > console.width:
+            console.print(line)
+            line = Text()
+        line = Text.assemble(line, "   ", entry) if line else entry
+    if line:
+        console.print(line)
 
 
 def _style(colour: Sequence[Any]) -> str:

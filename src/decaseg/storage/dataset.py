@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from decaseg.showing import ShowsItself
+
 
 @dataclass(frozen=True)
-class CaseFiles:
+class CaseFiles(ShowsItself):
     """One case: its id, its image and, where there is one, its label map.
 
     `image` holds all channels, or the first one where `more` holds the others, a file each, in the data set's order.
     `group` names what must not be torn apart by a split (a patient), `split` where the data set itself says that the
     case belongs: `train`, `val` or `` for nowhere. `take`, where it is not empty, are the places of the channels that
-    are wanted, in the order wanted. `values` maps label values of the file to those that are meant.
+    are wanted, in the order wanted. `values` maps label values of the file to those that are meant. Notebooks show it
+    with the names of its data set's `structures` (label value -> name) and `channels`.
     """
 
     case: str
@@ -25,6 +28,8 @@ class CaseFiles:
     split: str = ""
     take: tuple[int, ...] = ()
     values: Mapping[int, int] = field(default_factory=dict)
+    structures: Mapping[int, str] = field(default_factory=dict, compare=False, repr=False)
+    channels: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def images(self) -> tuple[Path, ...]:

@@ -126,6 +126,11 @@ class TensorBoard:
         except OSError as error:
             print(f"no TensorBoard events ({error})", file=sys.stderr)
 
+    @property
+    def writes(self) -> bool:
+        """Is there anyone to show pictures to?"""
+        return self._writer is not None
+
     def __call__(self, event: dict[str, Any]) -> None:
         if self._writer is not None:
             self._guarded(lambda: self._write(event))
@@ -150,7 +155,7 @@ class TensorBoard:
             self._writer.close()
 
     def show(self, step: int, case: str, drawn: NDArray[np.uint8]) -> None:
-        """A picture (rows, columns, 3) of a validation case: green is the truth, orange the prediction."""
+        """A picture (rows, columns, 3) of a validation case."""
         if self._writer is not None:
             self._guarded(lambda: self._writer.add_image(f"validation/{case}", drawn, step, dataformats="HWC"))
 

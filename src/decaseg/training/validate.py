@@ -16,10 +16,11 @@ from decaseg.metrics.choices import METRICS
 from decaseg.metrics.pair import MaskPair
 from decaseg.nets.device import autocast
 from decaseg.training.distributed import ALONE, Ranks
-from decaseg.training.pictures import picture
 
 Slide = Callable[..., NDArray[np.float32]]
-Show = Callable[[str, NDArray[np.uint8]], None]
+Masks = list[NDArray[np.bool_]]
+Show = Callable[[TrainingCase, Masks, Masks], None]  # a case, and a mask a structure of truth and of prediction
+SHOWN_CASES = 3
 
 
 def make_validation(
@@ -34,7 +35,8 @@ def make_validation(
 ) -> Callable[[nn.Module], Mapping[str, float]]:
     """A function from a model to structure -> mean Dice over `cases`, hard labels, full volumes by sliding window.
 
-    Several ranks share the cases; each gets the scores of all. `show` is handed the first case's picture.
+    Several ranks share the cases; each gets the scores of all. `show` is handed the first three of a rank's cases, the
+    same ones each time.
     """
 
     def validate(model: nn.Module) -> Mapping[str, float]:
@@ -46,7 +48,7 @@ def make_validation(
 
         model.eval()
         scores: dict[str, list[float]] = {name: [] for name in target.names}
-        for case in cases[ranks.rank :: ranks.size]:
+        for number, case in enumerate(cases[ranks.rank :: ranks.size]):
             logits = slide(np.asarray(case.image, dtype=np.float32), window, infer)
             label = np.asarray(case.label)
             truth, found = [np.isin(label, s.labels) for s in target.structures], hard_masks(logits, target)
@@ -56,15 +58,15 @@ def make_validation(
             for name, there, mask in zip(target.names, truth, found, strict=True):
                 pair = MaskPair(mask, there, (1.0, 1.0, 1.0), 1.0)
                 scores[name].append(METRICS["dice"](pair))
-            if show is not None and case is cases[0]:
-                show(case.case, picture(np.asarray(case.image[0], dtype=np.float32), truth, found))
+            if show is not None and number < SHOWN_CASES:
+                show(case, truth, found)
         everywhere = ranks.gather(scores)
         return {name: float(np.mean([v for some in everywhere for v in some[name]])) for name in target.names}
 
     return validate
 
 
-def hard_masks(logits: NDArray[np.float32], target: Target) -> list[NDArray[np.bool_]]:
+def hard_masks(logits: NDArray[np.float32], target: Target) -> Masks:
     """One (X, Y, Z) mask a structure from logits (K, X, Y, Z)."""
     if target.overlapping:
         return [one > 0 for one in logits]

@@ -20,7 +20,7 @@ from decaseg.metrics.summary import summarise, write_csv
 from decaseg.reporting.animation import draw_animation
 from decaseg.reporting.overlay import case_caption, draw_overlay
 from decaseg.reporting.progress import progress
-from decaseg.reporting.table import print_scores
+from decaseg.reporting.score_table import print_scores
 from decaseg.storage import nifti
 from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json, replacing, write_json

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from decaseg.data.augment.intensity import Intensity
@@ -23,6 +22,7 @@ from decaseg.nets.shared_norm import share_batch_norms
 from decaseg.nets.unet import build
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe
+from decaseg.reporting.validation_picture import draw_validation
 from decaseg.storage.rundir import RunDir
 from decaseg.training.checkpoint import Saver
 from decaseg.training.distributed import Ranks
@@ -31,7 +31,7 @@ from decaseg.training.loop import Budget, Hooks, Settings, State, fit
 from decaseg.training.monitor import TensorBoard, TrainingLine
 from decaseg.training.optimise import SCHEDULES, Average, Patience, Plateau, make_optimiser
 from decaseg.training.targets import truth_for_loss
-from decaseg.training.validate import make_validation
+from decaseg.training.validate import Masks, make_validation
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,11 @@ def fit_run(
         validate_every_epoch=recipe.deterministic,
     )
 
-    def show(case: str, drawn: NDArray[np.uint8]) -> None:
-        if watch.board is not None:
-            watch.board.show(state.step, case, drawn)
+    def show(case: TrainingCase, truth: Masks, found: Masks) -> None:
+        if watch.board is not None and watch.board.writes:
+            image = np.asarray(case.image[0], dtype=np.float32)
+            drawn = draw_validation(image, truth, found, plan.target.names, plan.preprocessing.spacing_mm)
+            watch.board.show(state.step, case.case, drawn)
 
     saver = Saver(folder.checkpoint, folder.previous_checkpoint, watch.log)
     validate = None

@@ -17,7 +17,7 @@ from decaseg.metrics import CaseScores, Comparison, Summary, compare, score_case
 from decaseg.metrics.comparison import write_differences_csv
 from decaseg.reporting.comparison import print_comparison
 from decaseg.reporting.progress import progress
-from decaseg.reporting.table import print_scores
+from decaseg.reporting.score_table import print_scores
 from decaseg.storage import nifti
 from decaseg.storage.dataset import Dataset
 from decaseg.storage.files import write_json

@@ -49,11 +49,16 @@ def run(what: Path, wishes: Wishes, port: int = 0, browser: bool = True) -> int:
         raise ValueError(f"--port {port}: cannot be had ({error.strerror}); leave it out or give another") from None
 
 
-def show_slice(what: Path, wishes: Wishes, plane: str = "axial") -> int:
-    """Prints the most telling slice of an image, or of an evaluation's first case, to the terminal; returns 0."""
-    from decaseg.reporting.terminal import named_plane, print_slice
+def show_slice(what: Path, wishes: Wishes, plane: str | None = None, graphics: str = "auto") -> int:
+    """Prints the most telling slice of an image, or of an evaluation's first case, to the terminal; returns 0.
 
-    named_plane(plane)
+    Terminals that draw pictures get the three planes, or the one that is named; others an axial slice in half blocks.
+    """
+    from decaseg.reporting.terminal import named_plane, print_slice
+    from decaseg.reporting.terminal_graphics import chosen_protocol, print_picture
+
+    planes = [named_plane(plane)] if plane else None
+    protocol = chosen_protocol(graphics)
     exhibition = gather(what, wishes)
     case = exhibition.cases[exhibition.start]
     image = read(case.image)
@@ -61,7 +66,10 @@ def show_slice(what: Path, wishes: Wishes, plane: str = "axial") -> int:
     title = case.name if case.mean_dice is None else f"{case.name}  Dice {case.mean_dice:.3f}"
     names = named_values([m for m in (prediction, truth) if m], exhibition.names, case)
     channel = exhibition.channel if exhibition.channel < image.array.shape[0] else 0
-    print_slice(image, prediction, truth, names, title, plane, channel)
+    if protocol:
+        print_picture(protocol, title, image, prediction, truth, names, channel, planes)
+    else:
+        print_slice(image, prediction, truth, names, title, plane or "axial", channel)
     return 0
 
 

@@ -18,11 +18,12 @@ PATIENCE_MS = 120_000  # a busy machine draws 3D without a GPU
 
 @contextmanager
 def chromium():
-    """The browser; skips, saying why, where there is none."""
+    """The browser; skips, saying why, where there is none, and fails for that where CI is set."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra dev")
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
-        pytest.skip(f"needs a Chromium ({', '.join(NAMES)}); apt-get install chromium")
+        why = f"needs a Chromium ({', '.join(NAMES)}); apt-get install chromium"
+        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS, env=dict(os.environ))
         try:
@@ -32,7 +33,7 @@ def chromium():
 
 
 @contextmanager
-def page(browser, url, width=900, height=600):
+def page(browser, url, width=900, height=600, ready="body[data-shown]"):
     """A page that has loaded; afterwards AssertionError for all that went to its console or left this machine."""
     context = browser.new_context(viewport={"width": width, "height": height})
     opened = context.new_page()
@@ -43,11 +44,11 @@ def page(browser, url, width=900, height=600):
     opened.on("request", lambda request: asked.append(request.url))
     try:
         opened.goto(url)
-        opened.wait_for_selector("body[data-shown]")
+        opened.wait_for_selector(ready)
         yield opened
         assert not told, told
-        home = url.split("/", 3)[2]
-        away = [a for a in asked if not a.startswith((f"http://{home}/", "data:", "blob:"))]
+        home = url if url.startswith("file:") else "/".join(url.split("/", 3)[:3]) + "/"
+        away = [a for a in asked if not a.startswith((home, "data:", "blob:"))]
         assert not away, away
     finally:
         context.close()

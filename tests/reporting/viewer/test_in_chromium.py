@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from axe_playwright_python.sync_playwright import Axe
 
-from decaseg.reporting.paint import VERDICTS
+from decaseg.reporting.planes import PLANES, cut, make_scene
 from decaseg.reporting.viewer.exhibit import Case, Exhibition
 from decaseg.reporting.viewer.server import serving
 from decaseg.reporting.viewer.tables import make_table
@@ -17,8 +16,7 @@ from decaseg.storage import nifti
 from decaseg.volume import Volume
 from tests.reporting.phantoms import patient, turned
 from tests.reporting.viewer.chromium import chromium, page
-
-PURPLE = VERDICTS[1][1]
+from tests.reporting.viewer.sight import box_of, head, middle, picture, purple, shrunk
 
 
 @pytest.fixture(scope="module")
@@ -76,31 +74,6 @@ def view(opened, name):
     opened.wait_for_timeout(400)
 
 
-def picture(opened):
-    shot = opened.locator("#canvas").screenshot()
-    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
-
-
-def purple(pixels):
-    """Where the overlay's colour is: purple mixed with grey has less green than red and blue."""
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    return (red - green > 25) & (blue - green > 25)
-
-
-def middle(mask):
-    """(down, across) of a mask's centre, 0 to 1."""
-    places = np.argwhere(mask)
-    assert len(places) > 40, "the structure is not in the picture"
-    return places.mean(axis=0) / mask.shape
-
-
-def head(pixels):
-    """The grey head: (top, bottom, left, right), without the thin crosshair and the letters beside it."""
-    lit = (pixels.sum(axis=2) > 60) & (np.ptp(pixels, axis=2) < 12)
-    rows, columns = np.flatnonzero(lit.mean(axis=1) > 0.06), np.flatnonzero(lit.mean(axis=0) > 0.06)
-    return rows[0] / len(lit), rows[-1] / len(lit), columns[0] / lit.shape[1], columns[-1] / lit.shape[1]
-
-
 @pytest.mark.parametrize("index", range(4), ids=["RAS", "LPS", "SLA", "slanted"])
 def test_left_is_left(opened, index):
     """The structure is to the patient's right, in front and above: left and up in all three planes, nose left."""
@@ -116,6 +89,84 @@ def test_left_is_left(opened, index):
             sides = {"Axial": (36, 30), "Coronal": (36, 35), "Sagittal": (30, 35)}[plane]
             found = (right - left) * pixels.shape[1] / ((bottom - top) * pixels.shape[0])
             assert found == pytest.approx(sides[0] / sides[1], rel=0.12), plane
+
+
+def test_left_is_left_in_3d(opened):
+    """Seen from each side; the structure is right, in front and above, whatever the order of the axes."""
+    turn_to(opened, "SLA")
+    view(opened, "3D")
+    for side, left, up in (("front", True, True), ("right", False, True), ("back", False, True), ("left", True, True),
+                           ("above", True, False)):  # from above, standing in front: the nose is below  # fmt: skip
+        opened.keyboard.press("t")
+        opened.wait_for_selector(f"canvas[data-side={side}]")
+        opened.wait_for_timeout(200)
+        assert side in opened.locator("#said").text_content()
+        pixels = picture(opened)[:, 60:]  # without the cube
+        down, across = middle(purple(pixels, by=10))  # behind the head it is paler
+        lit = middle(pixels.sum(axis=2) > 90)
+        assert (across < lit[1] - 0.01) == left and abs(across - lit[1]) > 0.01, side
+        assert (down < lit[0] - 0.01) == up and abs(down - lit[0]) > 0.01, side
+    view(opened, "Axial")  # the next case is laid out sooner without 3D
+
+
+@pytest.mark.parametrize("plane", PLANES, ids=lambda plane: plane.name)
+def test_a_plane_is_the_picture_that_the_overlays_have(opened, plane):
+    """The same slice cut by the report's code, grey by grey; its mirror images are not within the tolerance."""
+    image, truth = patient()
+    scene = make_scene(image, truth, truth, (1,))
+    view(opened, plane.name.capitalize())
+    opened.keyboard.press("s")
+    opened.keyboard.press("4")
+    opened.wait_for_timeout(300)
+    pixels = picture(opened)
+    opened.keyboard.press("4")
+    mm = [float(v.replace("−", "-")) for v in re.findall(r"[−\d.]+", opened.locator("#mm").inner_text())]
+    index = round((mm[plane.axis] - scene.origin_mm[plane.axis]) / scene.spacing_mm[plane.axis])
+    expected = scene.window.grey(cut(scene.image, plane, index))
+    line = np.ptp(pixels, axis=2) > 12  # the crosshair
+    grey = np.where(line, np.nan, pixels.mean(axis=2))
+    inside = scene.spacing_mm[plane.across] * np.ptp(np.flatnonzero((expected > 0).any(axis=0)))
+    assert inside > 20
+    top, bottom, left, right = head(pixels)
+    rows, columns = pixels.shape[:2]
+    seen = grey[int(top * rows) : int(bottom * rows), int(left * columns) : int(right * columns)]
+    wanted = shrunk(expected[box_of(expected > 0)])
+    found = shrunk(np.nan_to_num(seen, nan=np.nanmedian(seen)))
+    middle_of_it = (slice(8, 32), slice(8, 32))  # corners hold the ground, and letters
+    difference = {"as it is": wanted, "mirrored": wanted[:, ::-1], "upside down": wanted[::-1]}
+    apart = {how: float(np.abs(found - it)[middle_of_it].mean()) for how, it in difference.items()}
+    assert apart["as it is"] < 8 and min(apart["mirrored"], apart["upside down"]) > apart["as it is"] + 8, apart
+
+
+def test_a_double_click_enlarges_and_a_right_drag_changes_greys(opened):
+    view(opened, "All")
+    box = opened.locator("#canvas").bounding_box()
+    x, y = box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"]
+    opened.mouse.dblclick(x, y)
+    assert opened.get_by_role("button", name="Coronal", exact=True).get_attribute("aria-pressed") == "true"
+    opened.keyboard.press("r")  # the clicks have moved the crosshair
+    opened.wait_for_timeout(300)
+    before = picture(opened).mean()
+    opened.mouse.move(x, y)
+    opened.mouse.down(button="right")
+    opened.mouse.move(x, y + 80)  # down: brighter
+    opened.mouse.up(button="right")
+    opened.wait_for_timeout(300)
+    assert picture(opened).mean() > before + 5
+    opened.keyboard.press("r")
+    opened.wait_for_timeout(300)
+    assert picture(opened).mean() == pytest.approx(before, abs=1)
+    opened.mouse.dblclick(x, y)
+    assert opened.get_by_role("button", name="All", exact=True).get_attribute("aria-pressed") == "true"
+
+
+def test_axe_finds_nothing(opened):
+    """The page, and its list of keys; axe-core comes with axe-playwright-python."""
+    for key in ("s", "?"):
+        opened.keyboard.press(key)
+        found = Axe().run(opened).response["violations"]
+        assert not found, [(v["id"], [node["html"] for node in v["nodes"]]) for v in found]
+    opened.keyboard.press("Escape")
 
 
 def test_the_words_say_where_the_crosshair_is_and_what_is_there(opened):

@@ -105,7 +105,7 @@
     })));
     for (const row of rows) {
       const name = row.dataset.case;
-      if (pictures.has(name)) row.cells[0].replaceChildren(button(name, "open", () => show(name)));
+      if (pictures.has(name)) row.cells[0].firstChild.replaceWith(button(name, "open", () => show(name)));
     }
     byId("metric").addEventListener("change", (event) => { metric = event.target.value; fill(); sort(); });
     byId("filter").addEventListener("input", filter);

@@ -97,13 +97,14 @@ class Shown:
         return self.image.affine @ np.diag([*self.step, 1.0])
 
     def image_file(self, channel: int) -> bytes:
-        return encoded(self._thinned(self.image.array[channel]), self.affine)
+        return encoded(self.thinned(self.image.array[channel]), self.affine)
 
     def layer_file(self, key: str) -> bytes:
         layer = next(layer for layer in self.layers if layer.key == key)
-        return encoded(self._thinned(layer.array), self.affine)
+        return encoded(self.thinned(layer.array), self.affine)
 
-    def _thinned(self, array: NDArray) -> NDArray:
+    def thinned(self, array: NDArray) -> NDArray:
+        """Every step-th voxel of an (X, Y, Z) array along each axis."""
         a, b, c = self.step
         return array[::a, ::b, ::c]
 
@@ -187,11 +188,21 @@ class Cabinet:
             return self._kept[index]
 
 
-def show(case: Case, exhibition: Exhibition) -> Shown:
-    """Reads a case; ValueError names the file that cannot be read or does not lie on the image's grid."""
+def show(case: Case, exhibition: Exhibition, most_voxels: int | None = None) -> Shown:
+    """Reads a case, thinned to `most_voxels` (default: what graphics hold).
+
+    ValueError names the file that cannot be read or does not lie on the image's grid.
+    """
     image = nifti.read(case.image)
     paths = (("prediction", case.prediction), ("truth", case.truth))
     maps = {key: label_map(path, image) for key, path in paths if path is not None}
+    return lay_out(case, image, maps, exhibition, most_voxels)
+
+
+def lay_out(
+    case: Case, image: Volume, maps: Mapping[str, Volume], exhibition: Exhibition, most_voxels: int | None = None
+) -> Shown:
+    """The same of volumes that were read: `maps` are `prediction` and `truth`, label maps (1, X, Y, Z) uint8."""
     named = named_values(list(maps.values()), exhibition.names, case)
     values, names = list(named), list(named.values())
     table = np.zeros(256, np.uint8)
@@ -203,7 +214,7 @@ def show(case: Case, exhibition: Exhibition) -> Shown:
     count = image.array.shape[0]
     channels = tuple(exhibition.channels) if len(exhibition.channels) == count else _numbered(count)
     channel = exhibition.channel if exhibition.channel < count else 0
-    return Shown(case, image, tuple(layers), channels, channel, _step(image))
+    return Shown(case, image, tuple(layers), channels, channel, _step(image, most_voxels or MOST_VOXELS))
 
 
 def encoded(array: NDArray, affine: NDArray[np.float64]) -> bytes:
@@ -286,9 +297,9 @@ def _numbered(count: int) -> tuple[str, ...]:
     return ("image",) if count == 1 else tuple(f"channel {i}" for i in range(1, count + 1))
 
 
-def _step(image: Volume) -> tuple[int, int, int]:
+def _step(image: Volume, most_voxels: int) -> tuple[int, int, int]:
     """Every how-manieth voxel is shown along each axis: the finest axis is thinned first until the picture fits."""
     step = [1, 1, 1]
-    while np.prod([-(-n // s) for n, s in zip(image.shape, step, strict=True)]) > MOST_VOXELS:
+    while np.prod([-(-n // s) for n, s in zip(image.shape, step, strict=True)]) > most_voxels:
         step[int(np.argmin([mm * s for mm, s in zip(image.spacing_mm, step, strict=True)]))] += 1
     return step[0], step[1], step[2]

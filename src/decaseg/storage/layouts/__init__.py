@@ -19,11 +19,12 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def read_dataset(root: Path, layout: str | None = None) -> Dataset:
+def read_dataset(root: Path | str, layout: str | None = None) -> Dataset:
     """The data set in a folder, or in a CSV of paths, by the layout it has or the one that is named.
 
     ValueError, in one line, where there is none: it lists what was looked for.
     """
+    root = Path(root)
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"--layout {layout}: choose one of {', '.join(LAYOUTS)}")
     if not root.exists():
@@ -54,7 +55,11 @@ def _nothing(root: Path) -> str:
 
 def _read(root: Path, name: str) -> Dataset:
     dataset = LAYOUTS[name].read(root)
-    return replace(dataset, layout=LAYOUTS[name].words)
+    training, test = (
+        tuple(replace(files, structures=dataset.structures, channels=dataset.channels) for files in part)
+        for part in (dataset.training, dataset.test)
+    )
+    return replace(dataset, layout=LAYOUTS[name].words, training=training, test=test)
 
 
 __all__ = ["LAYOUTS", "Layout", "read_dataset"]

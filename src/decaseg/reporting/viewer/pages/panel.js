@@ -160,13 +160,14 @@ export function about(facts) {
   ];
   if (facts.tilt_deg >= 0.5) rows.push(["Slanted", `${facts.tilt_deg}°`]);
   if (facts.step.some((s) => s > 1)) rows.push(["Thinned", `every ${facts.step.join(", ")} voxels shown`]);
+  if (facts.greys) rows.push(["Grey values", `rounded to ${facts.greys} steps`]);
   $("facts").replaceChildren(...rows.flatMap(([what, value]) => [make("dt", { textContent: what }), make("dd", { textContent: value })]));
 }
 
-export function keyList(keys) {
+export function keyList(place, keys) {
   const rows = keys.flatMap(([names, what]) => [
     make("dt", {}, ...names.map((name) => make("kbd", { textContent: name }))),
     make("dd", { textContent: what }),
   ]);
-  $("keys").replaceChildren(...rows);
+  $(place).replaceChildren(...rows);
 }

@@ -1,23 +1,27 @@
 // Drives NiiVue: which case, which layers, where the crosshair is. The server's names and colours, nothing from elsewhere.
+// In a page that carries its case, `packed` says for each of the server's paths where its bytes lie in the page.
 
 import { Niivue } from "./niivue.js";
 import { $, about, caseList, greys, keyList, layerRows, legend, make, number, score, segments, swatch } from "./panel.js";
 
 const VIEWS = [["all", "All"], ["axial", "Axial"], ["coronal", "Coronal"], ["sagittal", "Sagittal"], ["render", "3D"], ["montage", "Montage"]];
+const SIDES = [["front", 180, 0], ["right", 270, 0], ["back", 0, 0], ["left", 90, 0], ["above", 180, 90]]; // azimuth, elevation
 const STEP_KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, 1], ArrowDown: [1, -1], PageUp: [2, 1], PageDown: [2, -1] };
 
 const nv = new Niivue({
   backColor: [0, 0, 0, 1], crosshairColor: [1, 0.78, 0.3, 0.8], crosshairWidthUnit: "mm",
   fontColor: [0.93, 0.95, 0.97, 1], isRadiologicalConvention: true, sagittalNoseLeft: true, show3Dcrosshair: false, showAllOrientationMarkers: true,
-  multiplanarLayout: 2, multiplanarShowRender: 1, tileMargin: 2, centerMosaic: true, dragAndDropEnabled: false, logLevel: "error", loadingText: "",
+  multiplanarLayout: 2, multiplanarShowRender: 1, tileMargin: 10, centerMosaic: true, dragAndDropEnabled: false, logLevel: "error", loadingText: "",
   viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", isNearestInterpolation: false, renderOverlayBlend: 1,
+  isOrientCube: true, dragMode: 0, // the right button is ours: it changes the grey values
 });
+const where = (path) => globalThis.packed?.[path] ?? path;
 const states = { image: { on: true, opacity: 1 }, prediction: { on: false, opacity: 0.6 }, truth: { on: false, opacity: 0.6 }, verdict: { on: false, opacity: 0.6 } };
 const hidden = new Set();
 let cases = [], current = 0, facts = null, channel = null, view = "all", turn = 0, layers = [], loading = Promise.resolve();
 
 async function answer(path) {
-  const response = await fetch(path);
+  const response = await fetch(where(path));
   if (!response.ok) throw new Error((await response.text()).trim() || `the server said ${response.status}`);
   const document_ = await response.json();
   if (document_.error) throw new Error(document_.error);
@@ -42,8 +46,8 @@ async function show(index, wanted = null) {
     if (mine !== turn) return;
     const chosen = Math.min(wanted ?? channel ?? found.channel, found.channels.length - 1);
     const { name, low, high } = found.channels[chosen];
-    const image = { url: `${index}/image-${chosen}.nii`, name: `image-${chosen}.nii`, colormap: "gray", opacity: 1, cal_min: low, cal_max: high };
-    const maps = found.layers.map(({ key }) => ({ url: `${index}/${key}.nii`, name: `${key}.nii`, colormap: "red", opacity: 0 }));
+    const image = { url: where(`${index}/image-${chosen}.nii`), name: `image-${chosen}.nii`, colormap: "gray", opacity: 1, cal_min: low, cal_max: high };
+    const maps = found.layers.map(({ key }) => ({ url: where(`${index}/${key}.nii`), name: `${key}.nii`, colormap: "red", opacity: 0 }));
     // One after the other: NiiVue adds what it loads to one list, and two cases must never be laid over each other.
     loading = loading.catch(() => {}).then(() => mine === turn && nv.loadVolumes([image, ...maps]));
     await loading;
@@ -54,6 +58,8 @@ async function show(index, wanted = null) {
     start(layers);
     paint();
     fit();
+    await soften();
+    if (mine !== turn) return;
     look(view);
     document.body.dataset.shown = facts.name;
     moveTo(here ?? facts.centre_mm);
@@ -130,8 +136,8 @@ function panel() {
   segments(VIEWS, view, look);
   layerRows(layers, states, changeLayer);
   legend(layers, states, hidden, changePart);
-  const { low, high } = facts.channels[channel];
-  greys(facts, channel, low, high, (wanted) => show(current, wanted), changeWindow);
+  const { cal_min, cal_max } = nv.volumes[0];
+  greys(facts, channel, cal_min, cal_max, (wanted) => show(current, wanted), changeWindow);
   about(facts);
 }
 
@@ -156,17 +162,67 @@ function changeWindow(low, high) {
 // The body fills its tile, however much air was stored round it; lines keep their width on the screen.
 function fit() {
   const { centre, size } = facts.body_mm;
-  const [low, high] = [0, 1].map((f) => [...nv.frac2mm([f, f, f], 0, true)]);
-  const whole = [0, 1, 2].map((i) => Math.abs(high[i] - low[i]));
+  const whole = extentMm();
   const zoom = Math.min(2, Math.max(1, 0.95 * Math.min(...[0, 1, 2].map((i) => whole[i] / Math.max(size[i], 1e-3)))));
   const middle = nv.frac2mm([0.5, 0.5, 0.5]), body = nv.frac2mm(nv.mm2frac(centre, 0, true)); // in NiiVue's unslanted millimetres
   nv.scene.pan2Dxyzmm = [...[0, 1, 2].map((i) => middle[i] - zoom * body[i]), zoom];
   nv.scene.volScaleMultiplier = 1.05 * zoom;
   const side = facts.centre_mm[0] > centre[0] ? 235 : 125; // from the side on which the structure is, a little from the front
   nv.setRenderAzimuthElevation(side, 12);
+  delete $("canvas").dataset.side;
   nv.opts.crosshairWidth = Math.max(...whole) / zoom / 400;
   nv.opts.crosshairGap = Math.max(...whole) / zoom / 40;
 }
+
+// A crop has tissue up to its faces, which would hide the structures in 3D: there only edges of the image stay visible.
+let softness = 0;
+async function soften() {
+  const { size } = facts.body_mm;
+  const cropped = extentMm().every((whole, i) => size[i] > 0.9 * whole);
+  if (softness === (cropped ? 0.9 : 0.4)) return;
+  softness = cropped ? 0.9 : 0.4;
+  await nv.setGradientOpacity(softness);
+}
+
+function extentMm() {
+  const [low, high] = [0, 1].map((f) => [...nv.frac2mm([f, f, f], 0, true)]);
+  return [0, 1, 2].map((i) => Math.abs(high[i] - low[i]));
+}
+
+// A double click enlarges what is below it, a second one goes back to all.
+function enlarge(event) {
+  event.stopImmediatePropagation(); // NiiVue would choose grey values of its own
+  const box = $("canvas").getBoundingClientRect();
+  const x = (event.clientX - box.left) * nv.uiData.dpr, y = (event.clientY - box.top) * nv.uiData.dpr;
+  const tile = nv.screenSlices.find(({ leftTopWidthHeight: [left, top, width, height] }) => x >= left && x < left + width && y >= top && y < top + height);
+  if (view !== "all") look("all");
+  else if (tile) look(["axial", "coronal", "sagittal", "", "render"][tile.axCorSag] || "all");
+}
+
+// As at a viewing station: the right button dragged up darkens, down brightens, to the right widens.
+let grip = null;
+function grab(event) {
+  if (event.button !== 2 || !complete()) return;
+  const { cal_min, cal_max } = nv.volumes[0];
+  grip = { x: event.clientX, y: event.clientY, middle: (cal_min + cal_max) / 2, width: cal_max - cal_min };
+  $("canvas").setPointerCapture(event.pointerId);
+}
+
+function pull(event) {
+  if (!grip) return false;
+  const width = grip.width * Math.exp((event.clientX - grip.x) / 250);
+  const middle = grip.middle + ((grip.y - event.clientY) / 300) * grip.width;
+  changeWindow(middle - width / 2, middle + width / 2);
+  return true;
+}
+
+function release() {
+  if (grip) panel();
+  grip = null;
+}
+
+// In a wide, low window all four stand in a row.
+const arrange = () => nv.setMultiplanarLayout($("canvas").clientWidth > 2.2 * $("canvas").clientHeight ? 3 : 2);
 
 function look(wanted) {
   view = wanted;
@@ -175,6 +231,15 @@ function look(wanted) {
   nv.setSliceMosaicString(view === "montage" ? mosaic() : "");
   if (view !== "montage") nv.setSliceType(types[view] ?? nv.sliceTypeMultiplanar);
   segments(VIEWS, view, look);
+}
+
+// Looks at the 3D view from the patient's front, right, back, left, above, in turn.
+function turn3d() {
+  const [side, azimuth, elevation] = SIDES[(SIDES.findIndex(([name]) => name === $("canvas").dataset.side) + 1) % SIDES.length];
+  if (view !== "all" && view !== "render") look("render");
+  $("canvas").dataset.side = side;
+  nv.setRenderAzimuthElevation(azimuth, elevation);
+  $("said").textContent = `3D from the patient’s ${side}`.replace("the patient’s above", "above");
 }
 
 // Axial slices from foot to head through the structures, a little beyond both ends; each with its millimetres.
@@ -231,6 +296,7 @@ function tell() {
 }
 
 function hover(event) {
+  if (pull(event)) return;
   const box = $("canvas").getBoundingClientRect();
   const x = event.clientX - box.left, y = event.clientY - box.top;
   const frac = complete() ? nv.canvasPos2frac([x * nv.uiData.dpr, y * nv.uiData.dpr]) : [-1];
@@ -264,13 +330,23 @@ const KEYS = [
   [["p"], ["p"], "previous case", () => current > 0 && show(current - 1)],
   [["1", "2", "3", "4"], ["1", "…", "4"], "layers on and off, as listed", (key) => toggle(Number(key))],
   [["v"], ["v"], "next view: all planes, one plane, 3D, montage", () => look(VIEWS[(VIEWS.findIndex(([key]) => key === view) + 1) % VIEWS.length][0])],
+  [["t"], ["t"], "3D from the front, right, back, left, above", () => turn3d()],
   [["o"], ["o"], "outlines only", () => $("outline").click()],
   [Object.keys(STEP_KEYS), ["←", "→", "↑", "↓"], "crosshair by a voxel: right, left, forward, back", (key) => step(STEP_KEYS[key])],
   [[], ["Page Up", "Page Down"], "crosshair up and down", null],
   [["+", "=", "-"], ["+", "−"], "overlay more, less opaque", (key) => fade(key === "-" ? -0.1 : 0.1)],
   [["s"], ["s"], "back to the structure", () => moveTo(facts.centre_mm)],
-  [["r"], ["r"], "reset zoom, turn and window", () => reset()],
+  [["r"], ["r"], "reset zoom, turn and grey values", () => reset()],
   [["?"], ["?"], "this list", () => ($("help").open ? $("help").close() : $("help").showModal())],
+];
+
+// What the pointer does, for the same list.
+const GESTURES = [
+  [["click"], "crosshair; dragging moves it along"],
+  [["wheel"], "through the slices below the pointer; over 3D, its size"],
+  [["drag 3D"], "turns it"],
+  [["right drag"], "grey values: up and down brightness, sideways contrast"],
+  [["double click"], "one plane large, and back"],
 ];
 
 function fade(by) {
@@ -302,14 +378,20 @@ function press(event) {
 }
 
 async function open() {
-  keyList(KEYS.map(([, names, what]) => [names, what]));
+  keyList("keys", KEYS.map(([, names, what]) => [names, what]));
+  keyList("gestures", GESTURES);
   const canvas = $("canvas");
   if (!document.createElement("canvas").getContext("webgl2")) throw new Error("This browser has no WebGL 2, which the viewer draws with; switch on hardware acceleration or use another browser.");
+  canvas.addEventListener("dblclick", enlarge, true);
   await nv.attachToCanvas(canvas);
   nv.onLocationChange = tell;
+  arrange();
+  window.addEventListener("resize", arrange);
   await nv.setVolumeRenderIllumination(0.5);
-  await nv.setGradientOpacity(0.4);
   canvas.addEventListener("pointermove", hover);
+  canvas.addEventListener("pointerdown", grab);
+  canvas.addEventListener("pointerup", release);
+  canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("pointerleave", () => ($("hover").hidden = true));
   window.addEventListener("keydown", press, true);
   $("previous").onclick = () => show(current - 1);
