@@ -13,12 +13,13 @@ EXTRAS = {
     "uvicorn": "serve",
     "h5py": "keras",
     "matplotlib": "report",
+    "skimage": "report",
     "jinja2": "report",
     "ipyniivue": "view",
     "nilearn": "demo",
 }
 # Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
-SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance", "--image"}
+SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance", "--image", "--animations"}
 
 
 def spread(argv: list[str]) -> list[str]:

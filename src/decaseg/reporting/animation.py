@@ -44,9 +44,7 @@ def draw_animation(
     draw_scrolling(path.with_name(path.name.removesuffix(".gif")), layers, caption, look.animations)
 
 
-def draw_scrolling(
-    stem: Path, layers: Layers, caption: str, kinds: Sequence[str] = ("gif",), side: int = 480
-) -> None:
+def draw_scrolling(stem: Path, layers: Layers, caption: str, kinds: Sequence[str] = ("gif",), side: int = 480) -> None:
     """Writes `stem`.gif, .webp or .mp4, below 3 MB, that scroll from foot to head and pause at both ends.
 
     `side` is the picture's longer edge in pixels; a GIF that does not fit is drawn smaller. Slices beyond MOST_FRAMES

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decaseg.reporting.animation import draw_scrolling
+from decaseg.reporting.extras import need
 from decaseg.reporting.look import Look
+from decaseg.reporting.motion import find_ffmpeg
 from decaseg.reporting.overlay import known_labels, lay, poster
 from decaseg.reporting.planes import make_scene
 from decaseg.reporting.turning import draw_turning
@@ -24,6 +26,14 @@ class Shown:
     names: Mapping[int, str]
     caption: str
     channel: int = 0
+
+
+def check_drawing(look: Look) -> None:
+    """ValueError with the way out, before any work, where something that `look` needs is not installed."""
+    for module in ("PIL.Image", *(("scipy.ndimage", "skimage.measure") if look.animations else ())):
+        need(module)
+    if "mp4" in look.animations:
+        find_ffmpeg()
 
 
 def draw_case(stem: Path, shown: Shown, look: Look | None = None) -> None:

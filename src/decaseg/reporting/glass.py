@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import cos, radians
+from math import ceil, cos, radians
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.geometry import float3
 from decaseg.reporting.look import Colour
-from decaseg.reporting.raster import Camera, rasterise
+from decaseg.reporting.raster import Camera, Layer, rasterise
 from decaseg.reporting.surface import Surface
 
 ELEVATION_DEG = 16.0
@@ -30,17 +30,11 @@ class Piece:
     rim: float = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class Model:
-    """Everything that turns: pieces inside, the shell round them, and `reach` (K, 3), points that must stay in view."""
-
-    pieces: Sequence[Piece]
-    shell: Piece | None
-    reach: NDArray[np.float32]
-
-
 def fit_camera(reach: NDArray[np.float32], size: tuple[int, int], margin: float = 0.95) -> Camera:
-    """The view from the front in which the points stay within `size` (width, height) at every angle."""
+    """The view from the front in which the points (K, 3) stay in the picture at every angle.
+
+    It is as wide as `size` says, and no higher than it must be.
+    """
     low, high = reach.min(axis=0), reach.max(axis=0)
     middle = (low + high) / 2
     distance = 2.6 * float(np.linalg.norm(high - low))
@@ -50,17 +44,24 @@ def fit_camera(reach: NDArray[np.float32], size: tuple[int, int], margin: float 
         top, bottom = float(at[:, 1].min()), float(at[:, 1].max())
         middle[2] -= (top + bottom) / 2 / cos(radians(ELEVATION_DEG))
     scale = margin * min(size[0] / 2 / float(np.abs(at[:, 0]).max()), size[1] / (bottom - top))
-    return replace(seen, centre_mm=float3(middle), scale=scale, width=size[0], height=size[1])
+    height = min(size[1], 2 * ceil((bottom - top) * scale / margin / 2))
+    return replace(seen, centre_mm=float3(middle), scale=scale, width=size[0], height=height)
 
 
-def render(model: Model, seen: Camera, ground: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The view as (height, width, 3) over `ground` of that shape, antialiased."""
+def render(
+    panels: Sequence[Sequence[Piece]], shell: Piece | None, seen: Camera, ground: NDArray[np.float32]
+) -> list[NDArray[np.uint8]]:
+    """A picture (height, width, 3) for each set of pieces, in the same shell, over `ground`; antialiased."""
     fine = finer(seen)
-    colours, cover = _inside(model.pieces, fine)
-    if model.shell is not None:
-        _glaze(colours, cover, model.shell, fine)
-    colours, cover = (_halved(part.reshape(fine.height, fine.width, -1)) for part in (colours, cover))
-    return np.rint(np.clip(colours + ground * (1 - cover), 0, 255)).astype(np.uint8)
+    pane = None if shell is None else rasterise(shell.surface, fine, _glass(shell, fine))
+    pictures = []
+    for pieces in panels:
+        colours, cover = _inside(pieces, fine)
+        if shell is not None and pane is not None:
+            _glaze(colours, cover, shell.colour, pane)
+        colours, cover = (_halved(part.reshape(fine.height, fine.width, -1)) for part in (colours, cover))
+        pictures.append(np.rint(np.clip(colours + ground * (1 - cover), 0, 255)).astype(np.uint8))
+    return pictures
 
 
 def finer(seen: Camera) -> Camera:
@@ -115,15 +116,14 @@ def _shaded(piece: Piece, seen: Camera) -> NDArray[np.float32]:
     return np.stack([lit, gloss, cover, seen.project(piece.surface.points)[1]], axis=1).astype(np.float32)
 
 
-def _glaze(colours: NDArray[np.float32], cover: NDArray[np.float32], shell: Piece, seen: Camera) -> None:
+def _glaze(colours: NDArray[np.float32], cover: NDArray[np.float32], colour: Colour, layer: Layer) -> None:
     """Lays the shell over what is drawn, in place: glass that shows its lit ridges and its rim."""
-    layer = rasterise(shell.surface, seen, _glass(shell, seen))
     lit, alpha = layer.values.T
     behind = cover[layer.pixels, 0]
     # Over something inside, the glass is thinner: it must not wash the colours out.
     alpha = np.clip(alpha, 0, 1) * (1 - np.float32(0.5) * behind)
     through = 1 - alpha
-    tone = np.array(shell.colour, np.float32) * (np.clip(lit, 0, 1.3) * alpha)[:, None]
+    tone = np.array(colour, np.float32) * (np.clip(lit, 0, 1.3) * alpha)[:, None]
     tone += np.take(colours, layer.pixels, axis=0) * through[:, None]
     colours[layer.pixels] = tone
     cover[layer.pixels, 0] = alpha + behind * through

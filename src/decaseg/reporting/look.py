@@ -27,13 +27,13 @@ class Palette:
 PALETTES: Mapping[str, Palette] = {
     # Purple, red and blue as Intel's pages have them, with lightness far enough apart to survive a grey print.
     "intel": Palette(
-        {RIGHT: (178, 92, 255), FALSE_POSITIVE: (255, 64, 56), MISSED: (40, 156, 255), CONFUSED: (255, 190, 60)},
-        ((64, 224, 190), (255, 138, 196), (196, 222, 84), (196, 216, 250), (216, 176, 128), (112, 150, 100)),
+        {RIGHT: (178, 92, 255), FALSE_POSITIVE: (255, 64, 56), MISSED: (40, 156, 255), CONFUSED: (255, 150, 24)},
+        ((64, 224, 190), (255, 240, 104), (255, 150, 206), (196, 216, 250), (216, 176, 128), (112, 150, 100)),
     ),
     # Hues after Okabe and Ito (2008), chosen for readers with protanopia and deuteranopia, lightened for dark pictures.
     "safe": Palette(
         {RIGHT: (0, 178, 136), FALSE_POSITIVE: (255, 146, 32), MISSED: (66, 120, 255), CONFUSED: (252, 240, 110)},
-        ((86, 196, 255), (250, 236, 96), (232, 120, 190), (0, 158, 115), (230, 110, 30), (210, 214, 224)),
+        ((128, 214, 255), (255, 158, 216), (238, 238, 226), (206, 140, 90), (150, 150, 255), (190, 226, 160)),
     ),
 }
 ANIMATIONS = ("gif", "webp", "mp4")

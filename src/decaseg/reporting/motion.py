@@ -104,16 +104,17 @@ def shared_palette(frames: Sequence[Image]) -> Image:
     return palette
 
 
-def ffmpeg() -> str | None:
-    """Where ffmpeg is, if anywhere."""
-    return shutil.which("ffmpeg")
+def find_ffmpeg() -> str:
+    """Where ffmpeg is; ValueError when it is nowhere on the PATH."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise ValueError("--animations mp4: needs ffmpeg on the PATH; install it or leave mp4 out")
+    return program
 
 
 def write_mp4(path: Path, frames: Sequence[Image], times_ms: Sequence[int]) -> None:
     """H.264 by ffmpeg at the frames' commonest time, longer ones repeated; ValueError when there is no ffmpeg."""
-    program = ffmpeg()
-    if program is None:
-        raise ValueError("--animations mp4: needs ffmpeg on the PATH; install it or leave mp4 out")
+    program = find_ffmpeg()
     tick = min(times_ms)
     width, height = frames[0].width // 2 * 2, frames[0].height // 2 * 2  # H.264 halves the colours' resolution
     with replacing(path) as temporary:

@@ -122,18 +122,29 @@ def poster(path: Path, layers: Layers, caption: str) -> None:
 def case_caption(case: str, scores: Mapping[str, Mapping[str, float | None]]) -> str:
     """Title and small print for a case from its scores, structure -> metric -> value, as metrics.json has them.
 
-    >>> case_caption("BRATS_001", {"edema": {"dice": 0.9, "hd95_mm": 4.0}})
-    'BRATS_001\\nDice 0.900 · 95 % Hausdorff distance 4.0 mm'
+    >>> case_caption("BRATS_001", {"edema": {"dice": 0.9, "volume_ml": 40.2, "volume_truth_ml": 43.0, "hd95_mm": 4.0}})
+    'BRATS_001\\nDice 0.900 · 40.2 ml, in truth 43.0 ml · 95 % Hausdorff distance 4.0 mm'
     """
     dice = {name: value for name, row in scores.items() if (value := row.get("dice")) is not None}
-    if not dice:
-        return case
-    parts = [f"Dice {float(np.mean(list(dice.values()))):.3f}"]
-    if len(dice) > 1:
-        parts = [f"mean {parts[0]}", *(f"{name} {value:.3f}" for name, value in dice.items())]
-    elif (far := next(iter(scores.values())).get("hd95_mm")) is not None:
-        parts.append(f"95 % Hausdorff distance {far:.1f} mm")
-    return f"{case}\n{' · '.join(parts)}"
+    parts = [f"Dice {float(np.mean(list(dice.values()))):.3f}"] if dice else []
+    if len(scores) > 1:
+        if dice:
+            parts = [f"mean {parts[0]}", *(f"{name} {value:.3f}" for name, value in dice.items())]
+        sizes = [f"{name} {size}" for name, row in scores.items() if (size := _sizes(row))]
+        lines = [" · ".join(parts), " · ".join(sizes)]
+        return "\n".join([case, *(line for line in lines if line)])
+    for row in scores.values():
+        parts += [size] if (size := _sizes(row)) else []
+        if (far := row.get("hd95_mm")) is not None:
+            parts.append(f"95 % Hausdorff distance {far:.1f} mm")
+    return "\n".join([case, " · ".join(parts)]) if parts else case
+
+
+def _sizes(row: Mapping[str, float | None]) -> str:
+    found, true = row.get("volume_ml"), row.get("volume_truth_ml")
+    if found is None or true is None:
+        return ""
+    return f"{_millilitres(found)}, in truth {_millilitres(true)}"
 
 
 def lay(scene: Scene, names: Mapping[int, str], look: Look | None = None) -> Layers:
@@ -167,7 +178,9 @@ def _lines(scene: Scene, named: Mapping[int, str], hues: Mapping[int, Colour]) -
     return Layers(scene, nothing, coat, scene.truth, legend, hues, scene.prediction)
 
 
-def _volumes(classes: NDArray[np.uint8], words: Mapping[int, str], colours: Mapping[int, Colour], scene: Scene) -> Legend:
+def _volumes(
+    classes: NDArray[np.uint8], words: Mapping[int, str], colours: Mapping[int, Colour], scene: Scene
+) -> Legend:
     counts = np.bincount(classes.ravel(), minlength=256)
     return tuple((f"{words[v]} {_millilitres(counts[v] * scene.voxel_ml)}", c, False) for v, c in colours.items())
 
@@ -207,9 +220,7 @@ def _heading(layers: Layers, caption: str) -> Image:
     return canvas.crop((0, 0, WIDTH, min(420, y + 34)))
 
 
-def draw_legend(
-    draw: ImageDraw, legend: Legend, place: tuple[int, int], room: int, size: int
-) -> int:
+def draw_legend(draw: ImageDraw, legend: Legend, place: tuple[int, int], room: int, size: int) -> int:
     """Writes the legend in as many lines as it needs, from the baseline `place`; gives the last baseline."""
     x, y = float(place[0]), place[1]
     box = round(size * 0.8)

@@ -11,15 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.reporting.extras import need
-from decaseg.reporting.look import (
-    CONFUSED,
-    FALSE_POSITIVE,
-    MISSED,
-    PALETTES,
-    RIGHT,
-    VERDICT_WORDS,
-    Colour,
-)
+from decaseg.reporting.look import CONFUSED as CONFUSED
+from decaseg.reporting.look import FALSE_POSITIVE as FALSE_POSITIVE
+from decaseg.reporting.look import MISSED as MISSED
+from decaseg.reporting.look import PALETTES, VERDICT_WORDS
+from decaseg.reporting.look import RIGHT as RIGHT
+from decaseg.reporting.look import Colour as Colour
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,7 +42,7 @@ class Coat:
 
     colours: Mapping[int, Colour]
     fill: float = 0.52
-    dimmed: float = 0.78
+    dimmed: float = 0.64
     rim: float = 0.95
     rim_px: float = 2.0
     outlines: Mapping[int, Colour] = field(default_factory=dict)

@@ -81,7 +81,9 @@ def _outward_is_negative(surface: Surface, camera: Camera, area: NDArray[np.floa
     return float((np.sign(area[largest]) * facing).sum()) < 0
 
 
-def _paint(shown: NDArray[np.int32], at: NDArray[np.float32], faces: NDArray[np.int32], width: int, height: int) -> None:
+def _paint(
+    shown: NDArray[np.int32], at: NDArray[np.float32], faces: NDArray[np.int32], width: int, height: int
+) -> None:
     """Writes each face's number into the pixels whose centres it covers, later faces over earlier ones."""
     corners = at[faces]
     order = np.argsort(corners[:, :, 1], axis=1)
@@ -109,8 +111,7 @@ def _paint(shown: NDArray[np.int32], at: NDArray[np.float32], faces: NDArray[np.
 
 
 def _slope(dx: NDArray[np.float32], dy: NDArray[np.float32]) -> NDArray[np.float32]:
-    slope: NDArray[np.float32] = dx / np.where(np.abs(dy) < 1e-6, np.float32(1e-6), dy)
-    return slope
+    return np.asarray(dx / np.where(np.abs(dy) < 1e-6, 1e-6, dy), np.float32)
 
 
 def _counting(lengths: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -68,7 +68,9 @@ def verdict_surfaces(scene: Scene, labels: Collection[int]) -> dict[int, Surface
     if len(labels) > 1:
         fields[CONFUSED] = np.minimum(both, 1 - right)
     # Where both borders agree, an error is a sheet without thickness: a little more than a half leaves it out.
-    made = {verdict: mesher.contour(field, 0.5 if verdict == RIGHT else ERROR_LEVEL) for verdict, field in fields.items()}
+    made = {
+        verdict: mesher.contour(field, 0.5 if verdict == RIGHT else ERROR_LEVEL) for verdict, field in fields.items()
+    }
     return {verdict: surface for verdict, surface in made.items() if surface is not None}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import cos, pi, radians, sin
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from decaseg.geometry import bounding_box
 from decaseg.reporting.extras import need
-from decaseg.reporting.glass import SHELL, Model, Piece, finer, fit_camera, render
+from decaseg.reporting.glass import SHELL, Piece, finer, fit_camera, render
 from decaseg.reporting.look import RIGHT, Colour
 from decaseg.reporting.motion import write_all
 from decaseg.reporting.overlay import Layers, Legend, blank, draw_legend, scale_bar
@@ -65,22 +65,20 @@ def turning_frames(layers: Layers, caption: str, frames: int = FRAMES) -> list[I
     One panel shows right, wrong and missed; several structures get a second one with each in its own colour.
     """
     layers = layers.cropped(body_box(layers.scene))
-    scene = layers.scene
-    body = find_body(scene)
-    sets = _panels(layers)
+    body = find_body(layers.scene)
+    panels = _panels(layers)
+    pieces = [pieces for _, pieces in panels]
     shell = None if body.surface is None else Piece(body.surface, SHELL, *_glassiness(body))
-    floor = _floor_of(scene, body, [piece.surface for _, pieces in sets for piece in pieces])
-    side = SIDE if len(sets) == 1 else PAIR_SIDE
-    reach = _reach(body, floor, [piece.surface for _, pieces in sets for piece in pieces])
-    seen = fit_camera(reach, (side, side - 20))
-    panels = [(title, Model(pieces, shell, reach)) for title, pieces in sets]
+    floor = _floor_of(layers.scene, body)
+    side = SIDE if len(panels) == 1 else PAIR_SIDE
+    seen = fit_camera(_reach(body, floor, [piece.surface for part in pieces for piece in part]), (side, side - 20))
     backdrop, top = _backdrop(layers, caption, [title for title, _ in panels], seen)
 
     def frame(number: int) -> Image:
         turned = replace(seen, azimuth_deg=START_DEG + 360.0 * number / frames)
         picture = backdrop.copy()
-        for k, (_, model) in enumerate(panels):
-            picture.paste(_panel(model, turned, floor), (k * seen.width, top))
+        for k, panel in enumerate(_pictures(pieces, shell, turned, floor)):
+            picture.paste(panel, (k * seen.width, top))
         draw = need("PIL.ImageDraw").Draw(picture)
         scale_bar(draw, (16, picture.height - 16), seen.scale, seen.width / seen.scale / 2, 15)
         return picture
@@ -96,7 +94,9 @@ def _panels(layers: Layers) -> list[tuple[str, list[Piece]]]:
         return [("", _structures(label_surfaces(scene, scene.prediction), layers))]
     verdicts = layers.coat.colours
     pieces = [
-        Piece(surface, verdicts[verdict], *((0.62, 0.95) if several else (1.0, 1.0)) if verdict == RIGHT else (0.6, 0.95))
+        Piece(
+            surface, verdicts[verdict], *((0.62, 0.95) if several else (1.0, 1.0)) if verdict == RIGHT else (0.6, 0.95)
+        )
         for verdict, surface in verdict_surfaces(scene, labels).items()
     ]
     if not several:
@@ -121,7 +121,7 @@ def _glassiness(body: Body) -> tuple[float, float]:
     return (0.42, 0.97) if body.kind == "brain" else (0.10, 0.5)
 
 
-def _floor_of(scene: Scene, body: Body, surfaces: Sequence[Surface]) -> Floor:
+def _floor_of(scene: Scene, body: Body) -> Floor:
     if body.surface is not None:
         points = body.surface.points
         low, high = points.min(axis=0), points.max(axis=0)
@@ -172,25 +172,25 @@ def _legend(layers: Layers, both: bool) -> Legend:
     return layers.areas + structures
 
 
-def _panel(model: Model, seen: Camera, floor: Floor) -> Image:
-    image = need("PIL.Image")
+def _pictures(panels: Sequence[Sequence[Piece]], shell: Piece | None, seen: Camera, floor: Floor) -> Iterator[Image]:
+    """Each panel from one side, on the floor, with the letters that are behind it below and the others above."""
+    image, drawing = need("PIL.Image"), need("PIL.ImageDraw")
     ground, draw = blank(2 * seen.width, 2 * seen.height)
-    fine = finer(seen)
     if floor.slice_grey is None:
-        _draw_ring(draw, floor, fine)
+        _draw_ring(draw, floor, finer(seen))
     else:
-        _lay_slice(ground, floor, fine)
+        _lay_slice(ground, floor, finer(seen))
     ground = ground.reduce(2)
     places = _letters(floor, seen)
     for letter, place, near in places:
         if near < 0:
-            write_words(need("PIL.ImageDraw").Draw(ground), place, letter, 20, _dimmed(near), "mm")
-    picture = image.fromarray(render(model, seen, np.asarray(ground, np.float32)))
-    draw = need("PIL.ImageDraw").Draw(picture)
-    for letter, place, near in places:
-        if near >= 0:
-            write_words(draw, place, letter, 20, _dimmed(near), "mm", halo=floor.slice_grey is not None)
-    return picture
+            write_words(drawing.Draw(ground), place, letter, 20, _dimmed(near), "mm")
+    for pixels in render(panels, shell, seen, np.asarray(ground, np.float32)):
+        picture = image.fromarray(pixels)
+        for letter, place, near in places:
+            if near >= 0:
+                write_words(drawing.Draw(picture), place, letter, 20, _dimmed(near), "mm", floor.slice_grey is not None)
+        yield picture
 
 
 def _dimmed(near: float) -> Colour:
