@@ -12,7 +12,7 @@ import numpy as np
 from decaseg.geometry import Box, bounding_box
 from decaseg.reporting.extras import need
 from decaseg.reporting.look import Colour, Look
-from decaseg.reporting.motion import write_all
+from decaseg.reporting.motion import drawn, write_all
 from decaseg.reporting.overlay import Layers, blank, draw_legend, known_labels, lay, letter_edges, scale_bar
 from decaseg.reporting.paint import GROUND, INK, QUIET, Coat, shortened, write_words
 from decaseg.reporting.planes import AXIAL, body_box, make_scene
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 3_000_000
 MOST_FRAMES = 56
 FRAME_MS, PAUSE_MS = 90, 900
+SIDE = 480  # pixels of the slice's longer edge
 TRACK: Colour = (40, 46, 58)
 GREYS, SHADES = 56, 16  # fixed colours, so that nothing flickers; more greys show less banding and cost bytes
 
@@ -44,17 +45,16 @@ def draw_animation(
     draw_scrolling(path.with_name(path.name.removesuffix(".gif")), layers, caption, look.animations)
 
 
-def draw_scrolling(stem: Path, layers: Layers, caption: str, kinds: Sequence[str] = ("gif",), side: int = 480) -> None:
+def draw_scrolling(stem: Path, layers: Layers, caption: str, kinds: Sequence[str] = ("gif",)) -> None:
     """Writes `stem`.gif, .webp or .mp4, below 3 MB, that scroll from foot to head and pause at both ends.
 
-    `side` is the picture's longer edge in pixels; a GIF that does not fit is drawn smaller. Slices beyond MOST_FRAMES
-    are skipped evenly.
+    A GIF that does not fit is drawn smaller. Slices beyond MOST_FRAMES are skipped evenly.
     """
     layers = layers.cropped(_scrolled(layers))
     if layers.traced is None:
         # Outlines a structure are too much for a moving picture of this size, beside filled areas.
         layers = replace(layers, outlined=None, coat=Coat(layers.coat.colours), legend=layers.areas)
-    frames = _frames(layers, caption, side)
+    frames = _frames(layers, caption, SIDE)
     times = [FRAME_MS] * len(frames)
     times[0], times[-1] = PAUSE_MS // 2, PAUSE_MS
     write_all(stem, frames, times, kinds, MAX_BYTES, _palette(layers.coat))
@@ -91,7 +91,7 @@ def _frames(layers: Layers, caption: str, side: int) -> list[Image]:
     backdrop = backdrop.crop((0, 0, width, bar + 14))
     count = scene.shape[2]
     shown = sorted({round(float(i)) for i in np.linspace(0, count - 1, min(count, MOST_FRAMES))})
-    return [_frame(layers, index, backdrop, (size, scale), (top, bar)) for index in shown]
+    return drawn(lambda index: _frame(layers, index, backdrop, (size, scale), (top, bar)), shown)
 
 
 def _frame(

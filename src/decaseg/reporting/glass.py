@@ -121,7 +121,7 @@ def _glaze(colours: NDArray[np.float32], cover: NDArray[np.float32], colour: Col
     lit, alpha = layer.values.T
     behind = cover[layer.pixels, 0]
     # Over something inside, the glass is thinner: it must not wash the colours out.
-    alpha = np.clip(alpha, 0, 1) * (1 - np.float32(0.5) * behind)
+    alpha = np.clip(alpha, 0, 1) * (1 - np.float32(0.6) * behind)
     through = 1 - alpha
     tone = np.array(colour, np.float32) * (np.clip(lit, 0, 1.3) * alpha)[:, None]
     tone += np.take(colours, layer.pixels, axis=0) * through[:, None]

@@ -30,9 +30,10 @@ PALETTES: Mapping[str, Palette] = {
         {RIGHT: (178, 92, 255), FALSE_POSITIVE: (255, 64, 56), MISSED: (40, 156, 255), CONFUSED: (255, 150, 24)},
         ((64, 224, 190), (255, 240, 104), (255, 150, 206), (196, 216, 250), (216, 176, 128), (112, 150, 100)),
     ),
-    # Hues after Okabe and Ito (2008), chosen for readers with protanopia and deuteranopia, lightened for dark pictures.
+    # Green, vermilion, blue and pale yellow after Okabe and Ito (2008): painted over an image any two of them stay 25
+    # CIELAB units apart for readers without red or green cones, where purple and blue above are 2 apart.
     "safe": Palette(
-        {RIGHT: (0, 178, 136), FALSE_POSITIVE: (255, 146, 32), MISSED: (66, 120, 255), CONFUSED: (252, 240, 110)},
+        {RIGHT: (0, 154, 122), FALSE_POSITIVE: (240, 110, 20), MISSED: (80, 140, 255), CONFUSED: (255, 250, 170)},
         ((128, 214, 255), (255, 158, 216), (238, 238, 226), (206, 140, 90), (150, 150, 255), (190, 226, 160)),
     ),
 }

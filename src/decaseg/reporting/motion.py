@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +18,17 @@ from decaseg.storage.files import replacing
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+WORKERS = min(4, os.cpu_count() or 1)
 WEBP_QUALITIES = (84, 70, 50, 30)
 SAMPLED_FRAMES = 6
 SMALLEST_GIF, SHRUNK = 120, 0.82
 HUES, VIVID, DRAWN, FEW = 12, 50, 3000, 40  # of a GIF's palette: groups of hues, what is no grey, pixels a group
+
+
+def drawn(draw: Callable[[int], Image], numbers: Sequence[int]) -> list[Image]:
+    """The pictures of `numbers`, in their order, drawn side by side: numpy and Pillow let threads work at once."""
+    with ThreadPoolExecutor(WORKERS) as workers:
+        return list(workers.map(draw, numbers))
 
 
 def write_all(
@@ -31,17 +40,26 @@ def write_all(
     palette: Image | None = None,
 ) -> None:
     """`stem` with .gif, .webp and .mp4, as wanted. A GIF that is too large is drawn smaller until it fits."""
+    jobs: list[Callable[[], None]] = []
     if "webp" in kinds:
-        write_webp(_named(stem, "webp"), frames, times_ms, most_bytes)
-    if "mp4" in kinds:
-        write_mp4(_named(stem, "mp4"), frames, times_ms)
+        jobs.append(lambda: write_webp(_named(stem, "webp"), frames, times_ms, most_bytes))
     if "gif" in kinds:
-        smaller = frames
-        while not write_gif(_named(stem, "gif"), smaller, times_ms, most_bytes, palette):
-            if smaller[0].width <= SMALLEST_GIF:
-                raise ValueError(f"{_named(stem, 'gif')}: cannot be kept below {most_bytes} bytes; leave gif out")
-            size = (round(smaller[0].width * SHRUNK), round(smaller[0].height * SHRUNK))
-            smaller = [frame.resize(size, need("PIL.Image").Resampling.LANCZOS) for frame in smaller]
+        jobs.append(lambda: _write_fitting_gif(_named(stem, "gif"), frames, times_ms, most_bytes, palette))
+    if "mp4" in kinds:
+        jobs.append(lambda: write_mp4(_named(stem, "mp4"), frames, times_ms))
+    with ThreadPoolExecutor(WORKERS) as workers:
+        for done in [workers.submit(job) for job in jobs]:
+            done.result()
+
+
+def _write_fitting_gif(
+    path: Path, frames: Sequence[Image], times_ms: Sequence[int], most_bytes: int, palette: Image | None
+) -> None:
+    while not write_gif(path, frames, times_ms, most_bytes, palette):
+        if frames[0].width <= SMALLEST_GIF:
+            raise ValueError(f"{path}: cannot be kept below {most_bytes} bytes; leave gif out of --animations")
+        size = (round(frames[0].width * SHRUNK), round(frames[0].height * SHRUNK))
+        frames = [frame.resize(size, need("PIL.Image").Resampling.LANCZOS) for frame in frames]
 
 
 def _named(stem: Path, kind: str) -> Path:

@@ -174,9 +174,12 @@ def _skin(values: NDArray[np.float32]) -> float:
     above = below[-1] - below
     sums = np.cumsum(counts * middles)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    # Otsu's threshold parts bright from dark tissue too; half of it parts air from both.
-    return float(middles[int(np.nanargmax(spread))]) / 2
+        spread = np.nan_to_num(below * above * (sums / below - (sums[-1] - sums) / above) ** 2)
+    best = np.flatnonzero(spread >= spread.max() * (1 - 1e-6))  # an empty gap between the two is a plateau
+    cut = (int(best[0]) + int(best[-1])) // 2
+    # Otsu's threshold may part bright from dark tissue; a third of the way up from air parts air from both.
+    air = float(sums[cut] / max(below[cut], 1))
+    return air + (float(middles[cut]) - air) / 3
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import cos, pi, radians, sin
 from pathlib import Path
@@ -16,7 +15,7 @@ from decaseg.geometry import bounding_box
 from decaseg.reporting.extras import need
 from decaseg.reporting.glass import SHELL, Piece, finer, fit_camera, render
 from decaseg.reporting.look import RIGHT, Colour
-from decaseg.reporting.motion import write_all
+from decaseg.reporting.motion import drawn, write_all
 from decaseg.reporting.overlay import Layers, Legend, blank, draw_legend, scale_bar
 from decaseg.reporting.paint import GROUND, INK, QUIET, shortened, write_words
 from decaseg.reporting.planes import AXIAL, Scene, body_box, cut
@@ -27,12 +26,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-FRAMES, FRAME_MS = 60, 66
+FRAMES, FRAME_MS = 48, 80
 MAX_BYTES = 6_000_000
 START_DEG = 30.0
-SIDE, PAIR_SIDE = 560, 460
+SIDE, PAIR_SIDE = 560, 450
 RING: Colour = (62, 74, 94)
-WORKERS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +50,14 @@ class Floor:
 
 
 def draw_turning(
-    stem: Path, layers: Layers, caption: str, kinds: Sequence[str] = ("gif", "webp"), frames: int = FRAMES
+    stem: Path, layers: Layers, caption: str, kinds: Sequence[str] = ("gif", "webp"), frames: int | None = None
 ) -> None:
     """Writes `stem`_3d.gif, .webp or .mp4, each below 6 MB, of one turn round the case."""
     pictures = turning_frames(layers, caption, frames)
-    write_all(stem.with_name(f"{stem.name}_3d"), pictures, [FRAME_MS] * frames, kinds, MAX_BYTES)
+    write_all(stem.with_name(f"{stem.name}_3d"), pictures, [FRAME_MS] * len(pictures), kinds, MAX_BYTES)
 
 
-def turning_frames(layers: Layers, caption: str, frames: int = FRAMES) -> list[Image]:
+def turning_frames(layers: Layers, caption: str, frames: int | None = None) -> list[Image]:
     """The pictures of one turn, the first a little to the left of the patient's face, going round to their left.
 
     One panel shows right, wrong and missed; several structures get a second one with each in its own colour.
@@ -74,8 +72,10 @@ def turning_frames(layers: Layers, caption: str, frames: int = FRAMES) -> list[I
     seen = fit_camera(_reach(body, floor, [piece.surface for part in pieces for piece in part]), (side, side - 20))
     backdrop, top = _backdrop(layers, caption, [title for title, _ in panels], seen)
 
+    count = frames or FRAMES
+
     def frame(number: int) -> Image:
-        turned = replace(seen, azimuth_deg=START_DEG + 360.0 * number / frames)
+        turned = replace(seen, azimuth_deg=START_DEG + 360.0 * number / count)
         picture = backdrop.copy()
         for k, panel in enumerate(_pictures(pieces, shell, turned, floor)):
             picture.paste(panel, (k * seen.width, top))
@@ -83,8 +83,7 @@ def turning_frames(layers: Layers, caption: str, frames: int = FRAMES) -> list[I
         scale_bar(draw, (16, picture.height - 16), seen.scale, seen.width / seen.scale / 2, 15)
         return picture
 
-    with ThreadPoolExecutor(WORKERS) as workers:
-        return list(workers.map(frame, range(frames)))
+    return drawn(frame, range(count))
 
 
 def _panels(layers: Layers) -> list[tuple[str, list[Piece]]]:
@@ -93,12 +92,10 @@ def _panels(layers: Layers) -> list[tuple[str, list[Piece]]]:
     if scene.truth is None:
         return [("", _structures(label_surfaces(scene, scene.prediction), layers))]
     verdicts = layers.coat.colours
-    pieces = [
-        Piece(
-            surface, verdicts[verdict], *((0.62, 0.95) if several else (1.0, 1.0)) if verdict == RIGHT else (0.6, 0.95)
-        )
-        for verdict, surface in verdict_surfaces(scene, labels).items()
-    ]
+    # What is right is solid, errors are glass over it; with several structures, errors lie inside too.
+    cover = {RIGHT: (0.62, 0.95) if several else (1.0, 1.0)}
+    found = verdict_surfaces(scene, labels)
+    pieces = [Piece(surface, verdicts[v], *cover.get(v, (0.6, 0.95))) for v, surface in found.items()]
     if not several:
         return [("", pieces)]
     return [("right and wrong", pieces), ("prediction", _structures(label_surfaces(scene, scene.prediction), layers))]
@@ -114,7 +111,7 @@ def _structures(surfaces: dict[int, Surface], layers: Layers) -> list[Piece]:
         return bool(np.prod(b - a) > np.prod(d - c) and (middle > a).all() and (middle < b).all())
 
     glass = {v for v in surfaces if any(encloses(v, other) for other in surfaces if other != v)}
-    return [Piece(s, layers.hues[v], *((0.42, 0.9) if v in glass else (1.0, 1.0))) for v, s in surfaces.items()]
+    return [Piece(s, layers.hues[v], *((0.32, 0.9) if v in glass else (1.0, 1.0))) for v, s in surfaces.items()]
 
 
 def _glassiness(body: Body) -> tuple[float, float]:
