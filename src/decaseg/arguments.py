@@ -13,6 +13,7 @@ EXTRAS = {
     "uvicorn": "serve",
     "h5py": "keras",
     "matplotlib": "report",
+    "skimage": "report",
     "jinja2": "report",
     "ipyniivue": "view",
     "nilearn": "demo",
@@ -20,7 +21,7 @@ EXTRAS = {
     "highdicom": "dicom",
 }
 # Options that take several words: `--channels FLAIR T1w` is read as `--channels FLAIR --channels T1w`.
-SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance", "--image", "--viewer-case"}
+SEVERAL_WORDS = {"--channels", "--set", "--labels", "--tolerance", "--image", "--viewer-case", "--animations"}
 
 
 def spread(argv: list[str]) -> list[str]:

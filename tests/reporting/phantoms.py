@@ -32,3 +32,23 @@ def turned(volume: Volume, orientation: str) -> Volume:
             array = np.flip(array, axis)
             new_to_old[world, 3] = volume.shape[world] - 1
     return Volume.of(np.ascontiguousarray(array), volume.affine @ new_to_old)
+
+
+def marked(oblique_deg: float = 0.0) -> tuple[Volume, Volume, Volume]:
+    """A skull-stripped head, truth and prediction: what is right lies right and in front, a false positive on the left
+    and above, a miss behind and below. Voxels 2 x 1.6 x 3 mm; `oblique_deg` turns the scanner round the long axis.
+    """
+    shape, spacing = (50, 64, 32), (2.0, 1.6, 3.0)
+    x, y, z = np.meshgrid(*[(np.arange(n) - (n - 1) / 2) * s for n, s in zip(shape, spacing, strict=True)],
+                          indexing="ij")  # fmt: skip
+    inside = (x / 44) ** 2 + (y / 46) ** 2 + (z / 43) ** 2 < 1
+    head = inside * (400 + 2 * x + y + z)
+    ball = lambda a, b, c, r: (x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2 < r**2  # noqa: E731
+    both, false, missed = ball(20, 20, 0, 9), ball(-22, 0, 16, 9), ball(4, -24, -18, 9)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = [-49, -50.4, -46.5]
+    a = np.radians(oblique_deg)
+    turn = np.array([[np.cos(a), -np.sin(a), 0, 0], [np.sin(a), np.cos(a), 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    arrays = (head.astype(np.float32), (both | missed).astype(np.uint8), (both | false).astype(np.uint8))
+    image, truth, prediction = (Volume.of(array, turn @ affine) for array in arrays)
+    return image, prediction, truth

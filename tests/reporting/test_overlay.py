@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from decaseg.reporting.animation import MAX_BYTES, draw_animation
-from decaseg.reporting.overlay import WIDTH, case_caption, draw_overlay
-from decaseg.reporting.paint import VERDICTS
+from decaseg.reporting.animation import MAX_BYTES, _frames, draw_animation
+from decaseg.reporting.look import PALETTES, Look
+from decaseg.reporting.overlay import WIDTH, case_caption, draw_overlay, lay
+from decaseg.reporting.paint import VERDICTS, structure_colour
+from decaseg.reporting.planes import body_box, make_scene
 from decaseg.volume import Volume
-from tests.reporting.phantoms import patient, turned
+from tests.reporting.phantoms import marked, patient, turned
 
 RED = VERDICTS[2][1]
 
@@ -34,7 +36,7 @@ def test_the_patients_right_is_on_the_left_in_every_orientation(tmp_path):
     image, label = patient()
     nothing = label.with_array(np.zeros_like(label.array))
     pictures = []
-    for orientation in ("RAS", "LPS", "PIR", "SLA"):
+    for orientation in ("RAS", "PIR", "SLA"):
         path = tmp_path / f"{orientation}.png"
         parts = [turned(volume, orientation) for volume in (image, label, nothing)]
         draw_overlay(path, *parts, {1: "lesion"}, "case\nDice 0.000")  # all of it a false positive, so red
@@ -87,20 +89,67 @@ def test_the_animation_moves_and_keeps_its_limit(tmp_path, monkeypatch):
     label = np.zeros((40, 40, 30), np.uint8)
     label[10:20, 10:20, 5:25] = 1
     drawn = tmp_path / "a.gif"
-    draw_animation(drawn, image, image.with_array(label), image.with_array(label), {1: "x"}, "case\nDice 1", side=200)
+    monkeypatch.setattr("decaseg.reporting.animation.SIDE", 200)
+    draw_animation(drawn, image, image.with_array(label), image.with_array(label), {1: "x"}, "case\nDice 1")
     assert drawn.stat().st_size < MAX_BYTES
     with Image.open(drawn) as gif:
         frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(gif)]
     assert len(frames) == 24  # 20 slices and 2 more at both ends
     assert all((a != b).any() for a, b in itertools.pairwise(frames))
     monkeypatch.setattr("decaseg.reporting.animation.MAX_BYTES", drawn.stat().st_size // 2)
-    draw_animation(tmp_path / "b.gif", image, image.with_array(label), None, {1: "x"}, "case", side=250)
-    assert (tmp_path / "b.gif").stat().st_size < drawn.stat().st_size
+    draw_animation(tmp_path / "b.gif", image, image.with_array(label), None, {1: "x"}, "case")
+    assert (tmp_path / "b.gif").stat().st_size < drawn.stat().st_size // 2
 
 
-def test_captions_say_the_mean_and_each_structure():
-    scores = {"core": {"dice": 0.8, "hd95_mm": 2.0}, "rim": {"dice": 0.6}}
-    assert case_caption("A", scores) == "A\nmean Dice 0.700 · core 0.800 · rim 0.600"
+@pytest.mark.parametrize(("orientation", "oblique_deg"), [("LPS", 0), ("SLA", 25)])
+def test_each_verdict_scrolls_past_on_its_own_side(orientation, oblique_deg):
+    """The marked patient: right in front on the right, a false positive on the left, a miss behind."""
+    parts = [turned(volume, orientation) for volume in marked(oblique_deg)]
+    layers = lay(make_scene(*parts, (1,)), {1: "lesion"})
+    frames = [np.asarray(frame).astype(int)[80:] for frame in _frames(layers.cropped(body_box(layers.scene)), "", 200)]
+    middle = frames[0].shape[1] / 2
+    places = {}
+    for verdict, (_, colour) in VERDICTS.items():
+        for number, frame in enumerate(frames):
+            # Only the hue is compared: the grey below shines through.
+            hue = frame - frame.mean(axis=2, keepdims=True)
+            wanted = np.array(colour) - np.mean(colour)
+            size = np.linalg.norm(hue, axis=2)
+            alike = (hue @ wanted) / np.maximum(size * np.linalg.norm(wanted), 1e-9)
+            rows, columns = np.nonzero((size > 45) & (alike > 0.97))
+            if len(rows) > 150:
+                places.setdefault(verdict, []).append((number, columns.mean() - middle, rows.mean()))
+    right, false, missed = (np.mean(places[verdict], axis=0) for verdict in (1, 2, 3))
+    assert right[1] < -20 and false[1] > 20  # the patient's right is on the left
+    assert missed[0] < right[0] < false[0]  # from foot to head
+    assert right[2] < false[2] < missed[2]  # anterior is up
+
+
+def test_outlines_leave_the_image_visible(tmp_path):
+    image, label = patient()
+    shifted = label.with_array(np.roll(label.array, 2, axis=2))
+    draw_overlay(tmp_path / "a.png", image, shifted, label, {1: "lesion"}, "case", look=Look(outlines=True))
+    draw_overlay(tmp_path / "b.png", image, label.with_array(label.array * 0), None, {1: "lesion"}, "case")
+    lined, bare = (heroes(pixels(tmp_path / name)) for name in ("a.png", "b.png"))
+    vivid = np.ptp(lined, axis=2) > 60
+    assert 2000 < vivid.sum() < 0.03 * vivid.size  # lines, no areas
+    hue = structure_colour(0)
+    assert (np.abs(lined - np.array(hue)).max(axis=2) < 12).sum() > 500
+    assert (lined.min(axis=2) > 235).sum() > (bare.min(axis=2) > 235).sum() + 400  # the truth is white
+
+
+def test_the_other_palette_is_used_everywhere(tmp_path):
+    image, label = patient()
+    nothing = label.with_array(np.zeros_like(label.array))
+    draw_overlay(tmp_path / "a.png", image, label, nothing, {1: "lesion"}, "case", look=Look("safe"))
+    shown = pixels(tmp_path / "a.png")
+    assert (np.abs(shown - np.array(PALETTES["safe"].verdicts[2])).max(axis=2) < 10).sum() > 300
+    assert not (np.abs(shown - np.array(RED)).max(axis=2) < 30).any()
+
+
+def test_captions_say_the_mean_and_each_structure_and_volume():
+    scores = {"core": {"dice": 0.8, "volume_ml": 3.04, "volume_truth_ml": 2.5, "hd95_mm": 2.0}, "rim": {"dice": 0.6}}
+    assert case_caption("A", scores) == "A\nmean Dice 0.700 · core 0.800 · rim 0.600\ncore 3.0 ml, in truth 2.5 ml"
     assert case_caption("A", {"core": {"dice": None}}) == "A"
 
 

@@ -29,8 +29,8 @@ def test_colours_at_voxel_centres_are_those_of_the_legend():
     picture = paint_slice(np.full(verdict.shape, 100, np.float32), verdict, (200, 120), Coat(colours))
     for column, value in enumerate(verdict[0]):
         pixel = picture.getpixel((column * 40 + 20, 60))
-        # Fill over grey 100 dimmed to 80; nothing on the background.
-        expected = [round(0.45 * c + 0.55 * 80) for c in colours[value]] if value else [100, 100, 100]
+        # Fill over grey 100 dimmed to 64; nothing on the background.
+        expected = [round(0.52 * c + 0.48 * 64) for c in colours[value]] if value else [100, 100, 100]
         assert np.abs(np.subtract(pixel, expected)).max() <= 1
     purple, red, blue = (picture.getpixel((x, 60)) for x in (60, 100, 140))
     assert purple[2] > purple[0] > purple[1]
@@ -42,7 +42,7 @@ def test_single_voxels_survive_and_rims_are_stronger_than_fill():
     classes = np.zeros((9, 9), np.uint8)
     classes[4, 4] = 1
     picture = np.asarray(paint_slice(np.zeros((9, 9), np.float32), classes, (270, 270), Coat({1: (255, 0, 0)})))
-    assert picture[135, 135, 0] == round(0.45 * 255)
+    assert picture[135, 135, 0] == round(0.52 * 255)
     assert picture[..., 0].max() > 235
     assert picture[:100].max() == 0
 

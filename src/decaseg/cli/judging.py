@@ -23,6 +23,7 @@ from decaseg.cli.options import (
     ToleranceOption,
     TtaOption,
     score_wishes,
+    wished_look,
 )
 
 
@@ -38,6 +39,11 @@ def evaluate(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Overlays and animations.")] = True,
+    palette: Annotated[str, typer.Option(help="Of pictures: intel, or safe for colour-blind readers.")] = "intel",
+    outlines: Annotated[bool, typer.Option("--outlines", help="Pictures with lines instead of areas.")] = False,
+    animations: Annotated[
+        list[str] | None, typer.Option(metavar="KIND …", help="gif, webp, mp4, or none. Default: gif webp.")
+    ] = None,
     tolerance: ToleranceOption = None,
     lesions: LesionsOption = None,
     groups: GroupsOption = None,
@@ -50,7 +56,8 @@ def evaluate(
     from decaseg.workflows import evaluate as workflow
 
     wishes = score_wishes(tolerance, lesions, groups, group_by)
-    more = pictures, as_json, wishes, postprocessing, layout
+    look = wished_look(palette, outlines, animations)
+    more = look if pictures else None, as_json, wishes, postprocessing, layout
     return workflow.run(model, data, out, cases, engine, tta, step, device, threads, *more)
 
 

@@ -69,6 +69,15 @@ def score_wishes(tolerance: list[str] | None, lesions: str | None, groups: Path 
     return Wishes(tuple(tolerance or ()), lesions, groups, group_by)
 
 
+def wished_look(palette: str, outlines: bool, animations: list[str] | None) -> Any:
+    """How pictures of cases are wanted."""
+    from decaseg.reporting.look import Look
+
+    if animations is None:
+        return Look(palette, outlines)
+    return Look(palette, outlines, () if animations == ["none"] else tuple(animations))
+
+
 def names(words: list[str] | None) -> tuple[str, ...] | None:
     """Words as a tuple; None stays None."""
     return tuple(words) if words else None

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from decaseg.geometry import Box, bounding_box
 from decaseg.reporting.extras import need
-from decaseg.reporting.overlay import Layers, blank, draw_legend, lay, letter_edges, scale_bar
-from decaseg.reporting.paint import GROUND, INK, QUIET, Coat, Colour, shortened, write_words
+from decaseg.reporting.look import Colour, Look
+from decaseg.reporting.motion import drawn, write_all
+from decaseg.reporting.overlay import Layers, blank, draw_legend, known_labels, lay, letter_edges, scale_bar
+from decaseg.reporting.paint import GROUND, INK, QUIET, Coat, shortened, write_words
 from decaseg.reporting.planes import AXIAL, body_box, make_scene
-from decaseg.storage.files import replacing
 from decaseg.volume import Volume
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 3_000_000
 MOST_FRAMES = 56
 FRAME_MS, PAUSE_MS = 90, 900
+SIDE = 480  # pixels of the slice's longer edge
 TRACK: Colour = (40, 46, 58)
 GREYS, SHADES = 56, 16  # fixed colours, so that nothing flickers; more greys show less banding and cost bytes
 
@@ -35,28 +37,27 @@ def draw_animation(
     names: Mapping[int, str],
     caption: str,
     channel: int = 0,
-    side: int = 480,
+    look: Look | None = None,
 ) -> None:
-    """Writes a GIF below 3 MB that scrolls from foot to head through the structures and pauses at both ends.
+    """Writes a GIF of one case, and the other kinds that `look` wants beside it; arguments as in `draw_overlay`."""
+    look = look or Look(animations=("gif",))
+    layers = lay(make_scene(image, prediction, truth, known_labels(names), channel), names, look)
+    draw_scrolling(path.with_name(path.name.removesuffix(".gif")), layers, caption, look.animations)
 
-    Arguments and colours as in `draw_overlay`; `side` is the picture's longer edge in pixels, made smaller until
-    the file fits. Slices beyond MOST_FRAMES are skipped evenly.
+
+def draw_scrolling(stem: Path, layers: Layers, caption: str, kinds: Sequence[str] = ("gif",)) -> None:
+    """Writes `stem`.gif, .webp or .mp4, below 3 MB, that scroll from foot to head and pause at both ends.
+
+    A GIF that does not fit is drawn smaller. Slices beyond MOST_FRAMES are skipped evenly.
     """
-    labels = tuple(value for value in names if 0 < value < 256)
-    layers = lay(make_scene(image, prediction, truth, labels, channel), names)
-    # Outlines a structure are too much for a moving picture of this size.
-    areas = tuple(entry for entry in layers.legend if not entry[2])
-    layers = replace(layers, outlined=None, coat=Coat(layers.coat.colours), legend=areas).cropped(_scrolled(layers))
-    while True:
-        frames = _frames(layers, caption, side)
-        palette = _palette(layers.coat)
-        with replacing(path) as temporary:
-            _save(temporary, frames, palette)
-            size = temporary.stat().st_size
-            if size < MAX_BYTES or side <= 160:
-                return
-            # Bytes grow with the area: aim a tenth below the limit.
-            side = max(160, min(side - 16, int(side * (0.9 * MAX_BYTES / size) ** 0.5)))
+    layers = layers.cropped(_scrolled(layers))
+    if layers.traced is None:
+        # Outlines a structure are too much for a moving picture of this size, beside filled areas.
+        layers = replace(layers, outlined=None, coat=Coat(layers.coat.colours), legend=layers.areas)
+    frames = _frames(layers, caption, SIDE)
+    times = [FRAME_MS] * len(frames)
+    times[0], times[-1] = PAUSE_MS // 2, PAUSE_MS
+    write_all(stem, frames, times, kinds, MAX_BYTES, _palette(layers.coat))
 
 
 def _scrolled(layers: Layers) -> Box:
@@ -90,7 +91,7 @@ def _frames(layers: Layers, caption: str, side: int) -> list[Image]:
     backdrop = backdrop.crop((0, 0, width, bar + 14))
     count = scene.shape[2]
     shown = sorted({round(float(i)) for i in np.linspace(0, count - 1, min(count, MOST_FRAMES))})
-    return [_frame(layers, index, backdrop, (size, scale), (top, bar)) for index in shown]
+    return drawn(lambda index: _frame(layers, index, backdrop, (size, scale), (top, bar)), shown)
 
 
 def _frame(
@@ -110,18 +111,11 @@ def _frame(
     return frame
 
 
-def _save(path: Path, frames: Sequence[Image], palette: Image) -> None:
-    image = need("PIL.Image")
-    flat: list[Any] = [frame.quantize(palette=palette, dither=image.Dither.NONE) for frame in frames]
-    times = [FRAME_MS] * len(flat)
-    times[0], times[-1] = PAUSE_MS // 2, PAUSE_MS
-    flat[0].save(path, format="GIF", save_all=True, append_images=flat[1:], duration=times, loop=0, optimize=False)
-
-
 def _palette(coat: Coat) -> Image:
     """Greys, and each class colour over darker and brighter grey as `paint_slice` mixes them."""
     colours: list[Colour] = [GROUND, INK, QUIET, TRACK]
     colours += [(g, g, g) for g in (round(i * 255 / (GREYS - 1)) for i in range(GREYS))]
+    colours += [*coat.outlines.values(), *coat.traces.values()]
     for colour in list(coat.colours.values())[: (256 - len(colours)) // (SHADES + 1)]:
         colours.append(colour)
         for i in range(SHADES):

@@ -14,5 +14,5 @@ def need(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        package = {"PIL": "pillow"}.get(module.split(".")[0], module.split(".")[0])
+        package = {"PIL": "pillow", "skimage": "scikit-image"}.get(module.split(".")[0], module.split(".")[0])
         raise ValueError(f"{package} is missing, pictures and reports need it; install decaseg[report]") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from decaseg.geometry import Box, bounding_box, int3
 from decaseg.reporting.extras import need
+from decaseg.reporting.look import CONFUSED, VERDICT_WORDS, Colour, Look
 from decaseg.reporting.paint import (
-    CONFUSED,
     GROUND,
     INK,
     QUIET,
-    VERDICTS,
     Coat,
-    Colour,
     judge,
     nice_length_mm,
     paint_slice,
@@ -52,25 +50,43 @@ HERO_MAX_HEIGHT = 820
 TILE_ROWS = 2
 
 
+Legend = tuple[tuple[str, Colour, bool], ...]  # words, colour, drawn as a line
+
+
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """A scene and what is painted over it: classes a voxel, their coat, and label outlines where there are several."""
+    """A scene and what is painted over it: classes a voxel, their coat, and label maps whose borders are drawn.
+
+    `outlined` is the truth and `traced` the prediction, where they are drawn as lines; `hues` gives each structure
+    its colour.
+    """
 
     scene: Scene
     classes: NDArray[np.uint8]
     coat: Coat
     outlined: NDArray[np.uint8] | None
-    legend: tuple[tuple[str, Colour, bool], ...]
+    legend: Legend
+    hues: Mapping[int, Colour] = field(default_factory=dict)
+    traced: NDArray[np.uint8] | None = None
 
     def picture(self, plane: Plane, index: int, size: tuple[int, int], rim_px: float = 2.0) -> Image:
         grey = self.scene.window.grey(cut(self.scene.image, plane, index))
         outlined = None if self.outlined is None else cut(self.outlined, plane, index)
-        return paint_slice(grey, cut(self.classes, plane, index), size, replace(self.coat, rim_px=rim_px), outlined)
+        traced = None if self.traced is None else cut(self.traced, plane, index)
+        coat = replace(self.coat, rim_px=rim_px)
+        return paint_slice(grey, cut(self.classes, plane, index), size, coat, outlined, traced)
 
     def cropped(self, box: Box) -> Layers:
         a, b, c = box.slices
         outlined = None if self.outlined is None else self.outlined[a, b, c]
-        return Layers(self.scene.cropped(box), self.classes[a, b, c], self.coat, outlined, self.legend)
+        traced = None if self.traced is None else self.traced[a, b, c]
+        scene, classes = self.scene.cropped(box), self.classes[a, b, c]
+        return replace(self, scene=scene, classes=classes, outlined=outlined, traced=traced)
+
+    @property
+    def areas(self) -> Legend:
+        """The legend without its lines."""
+        return tuple(entry for entry in self.legend if not entry[2])
 
 
 def draw_overlay(
@@ -81,6 +97,7 @@ def draw_overlay(
     names: Mapping[int, str],
     caption: str,
     channel: int = 0,
+    look: Look | None = None,
 ) -> None:
     """Writes a PNG of one case: three planes, axial slices, and purple right, red false positive, blue missed.
 
@@ -90,7 +107,11 @@ def draw_overlay(
     Without truth each structure has its own colour. The caption's first line is the title. Raises ValueError when
     the grids differ.
     """
-    layers = lay(make_scene(image, prediction, truth, _labels(names), channel), names)
+    poster(path, lay(make_scene(image, prediction, truth, known_labels(names), channel), names, look), caption)
+
+
+def poster(path: Path, layers: Layers, caption: str) -> None:
+    """Writes the PNG of layers that are laid already."""
     layers = layers.cropped(body_box(layers.scene))
     blocks = [_heading(layers, caption), _heroes(layers), _montage(layers), _small_print(layers.scene)]
     picture = _stacked(blocks)
@@ -101,45 +122,70 @@ def draw_overlay(
 def case_caption(case: str, scores: Mapping[str, Mapping[str, float | None]]) -> str:
     """Title and small print for a case from its scores, structure -> metric -> value, as metrics.json has them.
 
-    >>> case_caption("BRATS_001", {"edema": {"dice": 0.9, "hd95_mm": 4.0}})
-    'BRATS_001\\nDice 0.900 · 95 % Hausdorff distance 4.0 mm'
+    >>> case_caption("BRATS_001", {"edema": {"dice": 0.9, "volume_ml": 40.2, "volume_truth_ml": 43.0, "hd95_mm": 4.0}})
+    'BRATS_001\\nDice 0.900 · 40.2 ml, in truth 43.0 ml · 95 % Hausdorff distance 4.0 mm'
     """
     dice = {name: value for name, row in scores.items() if (value := row.get("dice")) is not None}
-    if not dice:
-        return case
-    parts = [f"Dice {float(np.mean(list(dice.values()))):.3f}"]
-    if len(dice) > 1:
-        parts = [f"mean {parts[0]}", *(f"{name} {value:.3f}" for name, value in dice.items())]
-    elif (far := next(iter(scores.values())).get("hd95_mm")) is not None:
-        parts.append(f"95 % Hausdorff distance {far:.1f} mm")
-    return f"{case}\n{' · '.join(parts)}"
+    parts = [f"Dice {float(np.mean(list(dice.values()))):.3f}"] if dice else []
+    if len(scores) > 1:
+        if dice:
+            parts = [f"mean {parts[0]}", *(f"{name} {value:.3f}" for name, value in dice.items())]
+        sizes = [f"{name} {size}" for name, row in scores.items() if (size := _sizes(row))]
+        lines = [" · ".join(parts), " · ".join(sizes)]
+        return "\n".join([case, *(line for line in lines if line)])
+    for row in scores.values():
+        parts += [size] if (size := _sizes(row)) else []
+        if (far := row.get("hd95_mm")) is not None:
+            parts.append(f"95 % Hausdorff distance {far:.1f} mm")
+    return "\n".join([case, " · ".join(parts)]) if parts else case
 
 
-def lay(scene: Scene, names: Mapping[int, str]) -> Layers:
-    """What is painted over a scene, and the legend that explains it: (words, colour, drawn as a line)."""
+def _sizes(row: Mapping[str, float | None]) -> str:
+    found, true = row.get("volume_ml"), row.get("volume_truth_ml")
+    if found is None or true is None:
+        return ""
+    return f"{_millilitres(found)}, in truth {_millilitres(true)}"
+
+
+def lay(scene: Scene, names: Mapping[int, str], look: Look | None = None) -> Layers:
+    """What is painted over a scene, and the legend that explains it."""
+    look = look or Look()
     named = {value: name for value, name in names.items() if value != 0}
-    hues = {value: structure_colour(i) for i, value in enumerate(sorted(named))}
-    ml = scene.voxel_ml
+    hues = {value: structure_colour(i, look.palette) for i, value in enumerate(sorted(named))}
+    if look.outlines:
+        return _lines(scene, named, hues)
     if scene.truth is None:
-        counts = np.bincount(scene.prediction.ravel(), minlength=256)
-        legend = tuple((f"{named[v]} {_millilitres(counts[v] * ml)}", hues[v], False) for v in hues)
-        return Layers(scene, scene.prediction, Coat(hues), None, legend)
+        return Layers(scene, scene.prediction, Coat(hues), None, _volumes(scene.prediction, named, hues, scene), hues)
     verdict = judge(scene.prediction, scene.truth)
-    counts = np.bincount(verdict.ravel(), minlength=5)
     several = len(named) > 1
-    legend = tuple(
-        (f"{words} {_millilitres(counts[value] * ml)}", colour, False)
-        for value, (words, colour) in VERDICTS.items()
-        if several or value != CONFUSED
-    )
-    colours = {value: colour for value, (_, colour) in VERDICTS.items()}
+    colours = {v: colour for v, colour in look.colours.verdicts.items() if several or v != CONFUSED}
+    legend = _volumes(verdict, VERDICT_WORDS, colours, scene)
     if not several:
-        return Layers(scene, verdict, Coat(colours), None, legend)
+        return Layers(scene, verdict, Coat(colours), None, legend, hues)
     legend += tuple((f"true {named[v]}", hues[v], True) for v in hues)
-    return Layers(scene, verdict, Coat(colours, rim=0.45, outlines=hues), scene.truth, legend)
+    return Layers(scene, verdict, Coat(colours, rim=0.45, outlines=hues), scene.truth, legend, hues)
 
 
-def _labels(names: Mapping[int, str]) -> tuple[int, ...]:
+def _lines(scene: Scene, named: Mapping[int, str], hues: Mapping[int, Colour]) -> Layers:
+    """Nothing covers the image: lines in the structures' colours for the prediction, thin white ones for the truth."""
+    nothing = np.zeros(scene.shape, np.uint8)
+    words = {value: f"predicted {name}" for value, name in named.items()}
+    legend = tuple((w, c, True) for w, c, _ in _volumes(scene.prediction, words, hues, scene))
+    if scene.truth is None:
+        return Layers(scene, nothing, Coat({}, traces=hues), None, legend, hues, scene.prediction)
+    legend += ((f"truth {_millilitres(float(np.count_nonzero(scene.truth)) * scene.voxel_ml)}", INK, True),)
+    coat = Coat({}, outlines=dict.fromkeys(hues, INK), traces=hues)
+    return Layers(scene, nothing, coat, scene.truth, legend, hues, scene.prediction)
+
+
+def _volumes(
+    classes: NDArray[np.uint8], words: Mapping[int, str], colours: Mapping[int, Colour], scene: Scene
+) -> Legend:
+    counts = np.bincount(classes.ravel(), minlength=256)
+    return tuple((f"{words[v]} {_millilitres(counts[v] * scene.voxel_ml)}", c, False) for v, c in colours.items())
+
+
+def known_labels(names: Mapping[int, str]) -> tuple[int, ...]:
     return tuple(value for value in names if 0 < value < 256)
 
 
@@ -174,9 +220,7 @@ def _heading(layers: Layers, caption: str) -> Image:
     return canvas.crop((0, 0, WIDTH, min(420, y + 34)))
 
 
-def draw_legend(
-    draw: ImageDraw, legend: Sequence[tuple[str, Colour, bool]], place: tuple[int, int], room: int, size: int
-) -> int:
+def draw_legend(draw: ImageDraw, legend: Legend, place: tuple[int, int], room: int, size: int) -> int:
     """Writes the legend in as many lines as it needs, from the baseline `place`; gives the last baseline."""
     x, y = float(place[0]), place[1]
     box = round(size * 0.8)

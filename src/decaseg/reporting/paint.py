@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -11,43 +11,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.reporting.extras import need
+from decaseg.reporting.look import CONFUSED as CONFUSED
+from decaseg.reporting.look import FALSE_POSITIVE as FALSE_POSITIVE
+from decaseg.reporting.look import MISSED as MISSED
+from decaseg.reporting.look import PALETTES, VERDICT_WORDS
+from decaseg.reporting.look import RIGHT as RIGHT
+from decaseg.reporting.look import Colour as Colour
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-Colour = tuple[int, int, int]
-
 GROUND: Colour = (11, 14, 20)
 INK: Colour = (240, 243, 248)
 QUIET: Colour = (150, 160, 176)
 
-# Purple, red and blue as Intel's pages have them, with lightness far enough apart to survive a grey print.
-RIGHT, FALSE_POSITIVE, MISSED, CONFUSED = 1, 2, 3, 4
 VERDICTS: Mapping[int, tuple[str, Colour]] = {
-    RIGHT: ("right", (178, 92, 255)),
-    FALSE_POSITIVE: ("false positive", (255, 64, 56)),
-    MISSED: ("missed", (40, 156, 255)),
-    CONFUSED: ("wrong structure", (255, 190, 60)),
+    verdict: (words, PALETTES["intel"].verdicts[verdict]) for verdict, words in VERDICT_WORDS.items()
 }
-STRUCTURE_COLOURS: tuple[Colour, ...] = (
-    (64, 224, 190), (255, 214, 90), (255, 138, 196), (150, 214, 110), (126, 176, 255), (255, 160, 92),
-)  # fmt: skip
+ROUNDED = 0.35  # of a voxel: how far borders of classes are blurred, so that they are drawn without stairs
 
 
 @dataclass(frozen=True)
 class Coat:
     """How masks are painted: a colour a class, how much of it covers the image, and the width of the rim in pixels.
 
-    The grey below is dimmed to a part of itself, or colours would wash out where the image is bright.
+    The grey below is dimmed to a part of itself, or colours would wash out where the image is bright. `outlines` and
+    `traces` are the colours of lines that follow a second and a third label map, the third wider and below.
     """
 
     colours: Mapping[int, Colour]
-    fill: float = 0.45
-    dimmed: float = 0.8
+    fill: float = 0.52
+    dimmed: float = 0.64
     rim: float = 0.95
     rim_px: float = 2.0
     outlines: Mapping[int, Colour] = field(default_factory=dict)
+    traces: Mapping[int, Colour] = field(default_factory=dict)
 
 
 def judge(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -60,8 +59,9 @@ def judge(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np
     return verdict
 
 
-def structure_colour(position: int) -> Colour:
-    return STRUCTURE_COLOURS[position % len(STRUCTURE_COLOURS)]
+def structure_colour(position: int, palette: str = "intel") -> Colour:
+    colours = PALETTES[palette].structures
+    return colours[position % len(colours)]
 
 
 def paint_slice(
@@ -70,45 +70,63 @@ def paint_slice(
     size: tuple[int, int],
     coat: Coat,
     outlined: NDArray[np.uint8] | None = None,
+    traced: NDArray[np.uint8] | None = None,
 ) -> Image:
     """A picture of `size` (width, height) from a (rows, columns) slice in greys 0 to 255 and its classes.
 
     Between voxels the image is interpolated with cubics and the classes linearly with the strongest winning, so a
-    voxel's centre always has its own class while borders run straight instead of in stairs. `outlined` holds a
-    second label map that is drawn as lines in `coat.outlines`.
+    voxel's centre always has its own class while borders run smoothly instead of in stairs. `outlined` and `traced`
+    hold label maps that are drawn as lines in `coat.outlines` and `coat.traces`.
     """
     image = need("PIL.Image")
     base = image.fromarray(grey).resize(size, image.Resampling.BICUBIC)
     picture = np.repeat(np.clip(np.asarray(base), 0, 255)[..., None], 3, axis=2)
-    for value, mask in _regions(classes, size).items():
+    for part, value, mask in _regions(classes, size):
         colour = coat.colours.get(value)
         if colour is not None:
             rim = mask & ~_eroded(mask, round(2 * coat.rim_px))
-            picture = picture * (1 - (1 - coat.dimmed) * _halved(mask)[..., None])
-            picture = _blend(picture, colour, coat.fill * _halved(mask & ~rim) + coat.rim * _halved(rim))
-    if outlined is not None:
-        for value, mask in _regions(outlined, size).items():
-            colour = coat.outlines.get(value)
-            if colour is not None:
-                picture = _blend(picture, colour, _halved(mask & ~_eroded(mask, round(2 * coat.rim_px))))
+            view = picture[part]
+            view *= 1 - (1 - coat.dimmed) * _halved(mask)[..., None]
+            _blend(view, colour, coat.fill * _halved(mask & ~rim) + coat.rim * _halved(rim))
+    for labels, colours, width in ((traced, coat.traces, 2.2), (outlined, coat.outlines, 1.0)):
+        if labels is not None:
+            for part, value, mask in _regions(labels, size):
+                if (colour := colours.get(value)) is not None:
+                    line = mask & ~_eroded(mask, max(1, round(2 * width * coat.rim_px)))
+                    _blend(picture[part], colour, _halved(line))
     return image.fromarray(np.rint(picture).astype(np.uint8))
 
 
-def _regions(classes: NDArray[np.uint8], size: tuple[int, int]) -> dict[int, NDArray[np.bool_]]:
-    """Each class as a mask at twice `size`, from linear interpolation with the strongest class winning."""
+def _regions(
+    classes: NDArray[np.uint8], size: tuple[int, int]
+) -> Iterator[tuple[tuple[slice, slice], int, NDArray[np.bool_]]]:
+    """The part of a picture of `size` that a class touches, the class, and its mask there at twice the resolution."""
     image = need("PIL.Image")
-    values = [int(v) for v in np.unique(classes)]
-    if values == [0]:
-        return {}
-    double = (2 * size[0], 2 * size[1])
-    best = np.full(double[::-1], -1.0, np.float32)
+    rows, columns = (np.flatnonzero(classes.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return
+    scale = size[0] / classes.shape[1], size[1] / classes.shape[0]
+    # Two voxels round the classes, in whole pixels; the part of the slice below them is not whole voxels then.
+    left, right = _pixels(columns, scale[0], size[0])
+    top, bottom = _pixels(rows, scale[1], size[1])
+    box = (left / scale[0], top / scale[1], right / scale[0], bottom / scale[1])
+    double = (2 * (right - left), 2 * (bottom - top))
+    blur = need("PIL.ImageFilter").GaussianBlur((ROUNDED * 2 * scale[0], ROUNDED * 2 * scale[1]))
+    best = np.zeros(double[::-1], np.uint8)
     winner = np.zeros(double[::-1], np.uint8)
+    values = [int(v) for v in np.unique(classes)]
     for value in values:
-        member = (classes == value).astype(np.float32)
-        strength = np.asarray(image.fromarray(member).resize(double, image.Resampling.BILINEAR))
-        stronger = strength > best + 1e-4
+        member = image.fromarray(np.where(classes == value, np.uint8(255), np.uint8(0)))
+        strength = np.asarray(member.resize(double, image.Resampling.BILINEAR, box=box).filter(blur))
+        stronger = strength > best
         best[stronger], winner[stronger] = strength[stronger], value
-    return {value: winner == value for value in values if value}
+    part = slice(top, bottom), slice(left, right)
+    yield from ((part, value, winner == value) for value in values if value)
+
+
+def _pixels(touched: NDArray[np.intp], scale: float, most: int) -> tuple[int, int]:
+    first, last = (int(touched[0]) - 2) * scale, (int(touched[-1]) + 3) * scale
+    return max(0, int(first)), min(most, int(last) + 1)
 
 
 def _eroded(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
@@ -129,9 +147,8 @@ def _halved(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     return mean
 
 
-def _blend(picture: NDArray, colour: Colour, share: NDArray[np.float32]) -> NDArray:
-    blended: NDArray = picture + (np.array(colour, np.float32) - picture) * share[..., None]
-    return blended
+def _blend(picture: NDArray, colour: Colour, share: NDArray[np.float32]) -> None:
+    picture += (np.array(colour, np.float32) - picture) * share[..., None]
 
 
 def font(size: int, text: str = "") -> Any:

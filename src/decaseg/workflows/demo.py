@@ -69,7 +69,7 @@ def run(out: Path, minutes: float = 3.0, cases: int = CASES, seed: int = 0, spac
     if code := export.run(out / "run", out / "bundle", data=data):
         return code
     _say(6, "scoring the export (decaseg evaluate bundle)")
-    if code := evaluate.run(out / "bundle", data, out / "bundle_evaluation", pictures=False):
+    if code := evaluate.run(out / "bundle", data, out / "bundle_evaluation", look=None):
         return code
     _say(7, "writing the report (decaseg report)")
     if code := report.run(out / "evaluation", out / "run", out / "bundle", out / "report" / "index.html"):

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from decaseg.data.targets import Target
 from decaseg.inference.predictor import Predictor
 from decaseg.metrics.case import CaseScores, score_case
 from decaseg.metrics.summary import summarise, write_csv
-from decaseg.reporting.animation import draw_animation
-from decaseg.reporting.overlay import case_caption, draw_overlay
+from decaseg.reporting.case_pictures import Shown, check_drawing, draw_case
+from decaseg.reporting.look import Look
+from decaseg.reporting.overlay import case_caption
 from decaseg.reporting.progress import progress
 from decaseg.reporting.score_table import print_scores
+from decaseg.reporting.words import duration
 from decaseg.storage import nifti
 from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json, replacing, write_json
@@ -32,6 +35,7 @@ from decaseg.workflows.models import Model, open_model
 from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
 
 CASES = ("val", "all")
+DRAWN = Look()
 
 
 def run(
@@ -44,7 +48,7 @@ def run(
     step: float = 0.5,
     device: str = "auto",
     threads: int | None = None,
-    pictures: bool = True,
+    look: Look | None = DRAWN,
     as_json: bool = False,
     wishes: Wishes | None = None,
     postprocessing: bool = True,
@@ -52,7 +56,7 @@ def run(
 ) -> int:
     """Scores MODEL on full volumes in the images' own grids; writes the evaluation folder and returns 0.
 
-    `cases` is `val` (the run's own validation cases, which it did not train on) or `all`.
+    `cases` is `val` (the run's own validation cases, which it did not train on) or `all`; without `look` no pictures.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
@@ -64,11 +68,18 @@ def run(
     wishes = wishes or Wishes()
     scoring = make_scoring(wishes, opened.plan.target, dataset.root.resolve().name)
     check_groups(wishes, [files.case for files in chosen])
+    if look is not None:
+        check_drawing(look)
     out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, CaseScores] = {}
+    drawing_s = 0.0
     with progress("evaluating", lines=True) as advance:
         for number, files in enumerate(chosen, 1):
-            scores[files.case] = _evaluate_case(files, dataset, opened.predictor, scoring, out, pictures)
+            scores[files.case], shown = _evaluate_case(files, dataset, opened.predictor, scoring, out)
+            if look is not None:
+                begun = time.perf_counter()
+                draw_case(out / "overlays" / files.case, shown, look)
+                drawing_s += time.perf_counter() - begun
             advance(number, len(chosen))
     document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
     document |= {"shown": _shown(opened.predictor, dataset)}
@@ -82,6 +93,8 @@ def run(
         print_scores(document)
         if trained:
             print(f"{len(trained)} of {len(chosen)} cases were trained on: for those this is memory, not skill")
+        if look is not None:
+            print(f"pictures took {duration(drawing_s)} of that time (--no-pictures leaves them out)")
         print(f"{document['selection']}\nwritten: {out} (next: decaseg report {out})")
     return 0
 
@@ -139,9 +152,9 @@ def hash_of_case(case: str) -> str:
 
 
 def _evaluate_case(
-    files: CaseFiles, dataset: Dataset, predictor: Predictor, scoring: Scoring, out: Path, pictures: bool
-) -> CaseScores:
-    """Predicts, scores, and writes prediction, truth, image and pictures of one case."""
+    files: CaseFiles, dataset: Dataset, predictor: Predictor, scoring: Scoring, out: Path
+) -> tuple[CaseScores, Shown]:
+    """Predicts, scores, and writes prediction, truth and image of one case; gives what there is to be drawn."""
     image, truth = read_pair(files, dataset.known_values)
     try:
         labels = predictor(image).labels
@@ -154,12 +167,9 @@ def _evaluate_case(
     nifti.write(folder / f"{files.case}_pred.nii.gz", labels)
     nifti.write(folder / f"{files.case}_msk.nii.gz", painted)
     _copy_image(files, image, folder / f"{files.case}_img.nii.gz")
-    if pictures:
-        names, caption = target.painted_names(), case_caption(files.case, scores.structures)
-        channel = predictor.preprocessing.channel_indices[0] if image.array.shape[0] > 1 else 0
-        draw_overlay(out / "overlays" / f"{files.case}.png", image, labels, painted, names, caption, channel)
-        draw_animation(out / "overlays" / f"{files.case}.gif", image, labels, painted, names, caption, channel)
-    return scores
+    channel = predictor.preprocessing.channel_indices[0] if image.array.shape[0] > 1 else 0
+    caption = case_caption(files.case, scores.structures)
+    return scores, Shown(image, labels, painted, target.painted_names(), caption, channel)
 
 
 def read_pair(files: CaseFiles, labels: Collection[int]) -> tuple[Volume, Volume]:

@@ -20,6 +20,7 @@ from decaseg.reporting.viewer.exhibit import Case, Exhibition, label_map, lay_ou
 from decaseg.showing import ShowsItself
 from decaseg.storage import nifti
 from decaseg.storage.dataset import CaseFiles
+from decaseg.storage.images import meant, read_image
 from decaseg.volume import Volume
 
 MOST_LABELS = 32  # more different values than that are an image
@@ -133,8 +134,10 @@ def _(found: Prediction) -> Sight:
 
 @sight.register
 def _(files: CaseFiles) -> Sight:
-    image = nifti.read(files.image)
+    image = read_image(files)
     truth = None if files.label is None else label_map(files.label, image)
+    if truth is not None and files.values:
+        truth = truth.with_array(meant(truth.array, files.values))
     names = named_values([truth] if truth else [], files.structures, Case(files.case, files.image, None, files.label))
     return Sight(files.case, image, truth=truth, names=names, channels=files.channels)
 

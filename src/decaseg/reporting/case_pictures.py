@@ -1,0 +1,51 @@
+"""Everything to look at of one case: the overlay, what scrolls, what turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from decaseg.reporting.animation import draw_scrolling
+from decaseg.reporting.extras import need
+from decaseg.reporting.look import Look
+from decaseg.reporting.motion import find_ffmpeg
+from decaseg.reporting.overlay import known_labels, lay, poster
+from decaseg.reporting.planes import make_scene
+from decaseg.reporting.turning import draw_turning
+from decaseg.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One case: image, label maps on its grid (the truth may be absent), names of label values, caption, channel."""
+
+    image: Volume
+    prediction: Volume
+    truth: Volume | None
+    names: Mapping[int, str]
+    caption: str
+    channel: int = 0
+
+
+def check_drawing(look: Look) -> None:
+    """ValueError with the way out, before any work, where something that `look` needs is not installed."""
+    for module in ("PIL.Image", *(("scipy.ndimage", "skimage.measure") if look.animations else ())):
+        need(module)
+    if "mp4" in look.animations:
+        find_ffmpeg()
+
+
+def draw_case(stem: Path, shown: Shown, look: Look | None = None) -> None:
+    """Writes `stem`.png, and of each kind in `look.animations` `stem`.KIND, which scrolls, and `stem`_3d.KIND.
+
+    ValueError when the grids differ, or what is needed for a kind is not installed.
+    """
+    look = look or Look()
+    labels = known_labels(shown.names)
+    scene = make_scene(shown.image, shown.prediction, shown.truth, labels, shown.channel)
+    layers = lay(scene, shown.names, look)
+    poster(stem.with_name(f"{stem.name}.png"), layers, shown.caption)
+    if look.animations:
+        draw_scrolling(stem, layers, shown.caption, look.animations)
+        draw_turning(stem, lay(scene, shown.names, Look(look.palette)), shown.caption, look.animations)
