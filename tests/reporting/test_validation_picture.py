@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decaseg.reporting.paint import STRUCTURE_COLOURS, VERDICTS
+from decaseg.reporting.paint import VERDICTS, structure_colour
 from decaseg.reporting.validation_picture import draw_validation
 
 
@@ -49,7 +49,7 @@ def test_several_structures_have_their_outlines_and_names(masks):
     truth, found = masks
     image = np.random.default_rng(0).normal(size=(20, 24, 8)).astype(np.float32)
     pixels = draw_validation(image, truth, found, ["core", "rim"], (1.0, 1.0, 3.0))
-    for colour in STRUCTURE_COLOURS[:2]:
+    for colour in map(structure_colour, (0, 1)):
         assert near(pixels, colour).sum() > 20
     one = draw_validation(image, truth[:1], found[:1], ["core"], (1.0, 1.0, 3.0))
     assert one.shape[0] < pixels.shape[0], "the legend of several structures has a second line"

@@ -96,7 +96,7 @@ def test_a_case_and_a_prediction_have_their_names(tmp_path):
     image, truth = patient()
     for name, volume in (("a", image), ("b", truth)):
         nifti.write(tmp_path / f"{name}.nii.gz", volume)
-    case = CaseFiles("a", tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", {1: "lesion"})
+    case = CaseFiles("a", tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", structures={1: "lesion"})
     for thing in (case, Prediction(truth, image=image, names={1: "lesion"})):
         html = thing._repr_html_()
         pixels = picture(html)
