@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
-from decaseg.data.targets import Target, make_target
+from decaseg.data.targets import IGNORED, Target, make_target
+from decaseg.storage.dataset import Region
 
 BRATS = {0: "background", 1: "edema", 2: "non-enhancing tumor", 3: "enhancing tumour"}
 
@@ -61,3 +64,25 @@ def test_an_unknown_target_lists_the_known():
 def test_targets_survive_json(kind):
     target = make_target(kind, BRATS)
     assert Target.from_json(target.to_json()) == target
+
+
+REGIONS = (Region("whole", (1, 2, 3), 1), Region("core", (2, 3), 2), Region("enhancing", (3,), 3))
+
+
+def test_regions_of_the_data_set_are_what_all_means_and_are_painted_in_their_order():
+    target = make_target("all", {0: "background", 1: "a", 2: "b", 3: "c"}, REGIONS, 4)
+    assert target.kind == "regions" and target.overlapping and target.out_channels == 3
+    assert target.label_sets == {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)} and target.paint == (1, 2, 3)
+    assert make_target("regions", {1: "a"}, REGIONS, 4) == target
+    assert Target.from_json(json.loads(json.dumps(target.to_json()))) == target
+    whole = make_target("whole", {1: "a", 2: "b", 3: "c"}, REGIONS, 4)
+    assert whole.names == ("whole",) and whole.ignored == 4
+    with pytest.raises(ValueError, match="--target regions: the data set defines none"):
+        make_target("regions", {1: "a"})
+
+
+def test_what_is_ignored_has_a_class_of_its_own_and_older_plans_have_none():
+    target = make_target("all", {1: "a", 2: "b"}, ignored=9)
+    assert target.class_of_label()[[0, 1, 2, 9]].tolist() == [0, 1, 2, IGNORED]
+    plain = make_target("all", {1: "a", 2: "b"})
+    assert "ignored" not in plain.to_json() and Target.from_json(plain.to_json()) == plain

@@ -99,3 +99,17 @@ def test_arguments_that_do_not_fit_are_refused(change, message):
     assert isinstance(score_case(**good), CaseScores)
     with pytest.raises(ValueError, match=message):
         score_case(**(good | change))
+
+
+def test_what_is_ignored_counts_nowhere():
+    """As if the ignored slab were not there; specificity, which divides by all voxels, included."""
+    rng = np.random.default_rng(0)
+    truth, prediction = rng.integers(0, 3, (2, 8, 9, 10)).astype(np.uint8)
+    truth[:, :, 6:] = 9
+    structures = {"one": (1,), "both": (1, 2)}
+    found = score_case(prediction, truth, structures, (1, 1, 1), ignored=9).structures
+    alone = score_case(prediction[:, :, :6], truth[:, :, :6], structures, (1, 1, 1)).structures
+    for name in structures:
+        for metric in ("dice", "sensitivity", "specificity", "precision", "iou", "volume_ml"):
+            assert found[name][metric] == pytest.approx(alone[name][metric])
+    assert prediction[:, :, 6:].any() and (truth[:, :, 6:] == 9).all()  # nothing is changed

@@ -141,7 +141,7 @@ def _images_in(folder: Path) -> list[Path]:
         inside = [path for below in brats.case_folders(folder) for files in brats.files_of(below).values()
                   for path in files.values()]  # fmt: skip
     if not inside:
-        inside = [path for path in sorted(folder.rglob("sub-*")) if nifti.is_nifti(path) and bids.parsed(path)]
+        inside = bids.files_in(folder)
     return inside
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 PREAMBLE = 128
-OLD_STARTS = (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x02\x00\x00\x00")  # without a preamble
+OLD_STARTS = (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")  # without a preamble
 
 
 def is_dicom(path: Path) -> bool:
@@ -19,8 +20,14 @@ def is_dicom(path: Path) -> bool:
 
 
 def dicom_files(folder: Path) -> Iterator[Path]:
-    """All DICOM files in a folder and in those below it, in order of name; hidden ones are passed over."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and is_dicom(path):
-            yield path
+    """All DICOM files in a folder and in those below it, links too, in order of name; hidden ones are passed over."""
+    seen = set[str]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real in seen:  # a link that leads back
+            continue
+        seen.add(real)
+        for name in sorted(names):
+            if not name.startswith(".") and is_dicom(path := Path(place) / name):
+                yield path

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
-from decaseg.storage.dicom.series import DicomError, Series, Slice, Stack, named, opened, stack
+from decaseg.storage.dicom.series import DicomError, Series, Stack, named, opened, stack
 from decaseg.volume import Volume
 
 # What to install for a transfer syntax that pydicom does not decode by itself.
@@ -35,8 +37,11 @@ def voxels(ordered: Stack) -> Volume:
     columns, rows, count = ordered.grid.shape
     scaled = any((one.slope, one.intercept) != (1.0, 0.0) for one in ordered.slices)
     array: NDArray | None = None
+    held: tuple[Path, NDArray] | None = None  # the file read last: a multi-frame file is read once, not once a frame
     for z, one in enumerate(ordered.slices):
-        pixels = _pixels(one)
+        if held is None or held[0] != one.path:
+            held = one.path, _pixels(one.path)
+        pixels = held[1] if one.frame is None or held[1].ndim == 2 else held[1][one.frame]
         if pixels.shape != (rows, columns):
             raise DicomError(f"{one.path}: has {pixels.shape} pixels, its series {(rows, columns)}; copy it again")
         if array is None:
@@ -48,16 +53,17 @@ def voxels(ordered: Stack) -> Volume:
     return Volume(array.transpose(0, 3, 2, 1), ordered.grid)  # (C, Z, Y, X) -> (C, X, Y, Z)
 
 
-def _pixels(one: Slice) -> NDArray:
-    with named(one.path, "its pixels cannot be read"):
-        _need_plugin(one)
-        found: NDArray = pixel_array(one.path, index=one.frame or 0)
+def _pixels(path: Path) -> NDArray:
+    """The pixels of a file as they are stored: (rows, columns), or (frames, rows, columns)."""
+    with named(path, "its pixels cannot be read"):
+        _need_plugin(path)
+        found: NDArray = pixel_array(path)
     return found
 
 
-def _need_plugin(one: Slice) -> None:
-    """ValueError, saying which one, where the compression needs a plugin that is not installed."""
-    syntax = opened(one.path, stop_before_pixels=True).file_meta.TransferSyntaxUID
+def _need_plugin(path: Path) -> None:
+    """DicomError, saying which one, where the compression needs a plugin that is not installed."""
+    syntax = opened(path, specific_tags=["Rows"], stop_before_pixels=True).file_meta.TransferSyntaxUID
     plugin = next((name for start, name in PLUGINS.items() if str(syntax).startswith(start)), None)
     if plugin is not None and not get_decoder(syntax).is_available:
-        raise DicomError(f"{one.path}: is compressed as {UID(syntax).name}, which needs a plugin; pip install {plugin}")
+        raise DicomError(f"{path}: is compressed as {UID(syntax).name}, which needs a plugin; pip install {plugin}")

@@ -61,12 +61,18 @@ def fits(root: Path) -> bool:
     return root.is_dir() and not (root / "dataset.json").exists() and any(True for _ in _subjects(root))
 
 
+def files_in(root: Path) -> list[Path]:
+    """The NIfTI files of all subjects, or of the one that the folder is."""
+    subjects = list(_subjects(root)) or ([root] if root.name.startswith("sub-") else [])
+    return [path for subject in subjects for path in _files(subject) if parsed(path) is not None]
+
+
 def read(root: Path) -> Dataset:
     """Cases are subjects, or sessions of them. Channels are the contrasts that every case with a label map has.
 
     ValueError where two label maps, or two images of a contrast, could be meant: a CSV of paths says which.
     """
-    named = [one for subject in _subjects(root) for path in _files(subject) if (one := parsed(path)) is not None]
+    named = [one for path in files_in(root) if (one := parsed(path)) is not None]
     labels = _label_maps(root, [one for one in named if one.suffix in LABELS])
     if not labels:
         raise ValueError(f"{root}: has no label map: looked for sub-…_dseg.nii.gz and sub-…_mask.nii.gz in it")
@@ -169,7 +175,9 @@ def _subjects(root: Path) -> Iterator[Path]:
 
 
 def _files(subject: Path) -> list[Path]:
-    return sorted(path for path in subject.rglob("sub-*") if is_nifti(path))
+    """The NIfTI files of a subject; by patterns, since `rglob` would not follow links to folders."""
+    patterns = "sub-*", "*/sub-*", "*/*/sub-*"  # sub-01/[ses-1/]anat/sub-01_…
+    return sorted(path for pattern in patterns for path in subject.glob(pattern) if is_nifti(path))
 
 
 LAYOUT = Layout("a BIDS folder", "sub-…/ folders", fits, read)

@@ -57,6 +57,10 @@ def group(files: Iterable[Path], wanted: Wanted) -> Grouped:
         if not sure and len(members) == 1:  # only a name that happens to end so
             alone += members.values()
             continue
+        counts = all(what.isdecimal() for what in members)
+        if counts and not _are_channels(members, wanted):
+            alone += members.values()
+            continue
         if len(members) == 1 and len(wanted.names) > 1 and _channels(*members.values()) != 1:
             alone += members.values()
             continue
@@ -126,6 +130,13 @@ def _by_number(case: str, members: Mapping[str, Path], wanted: Wanted, said: dic
         )
     said[f"channels, by number: {', '.join(f'{n} = {w}' for n, w in zip(wanted.names, numbers, strict=True))}"] = None
     return [members[number] for number in numbers]
+
+
+def _are_channels(members: Mapping[str, Path], wanted: Wanted) -> bool:
+    """Do the numbers count channels? `patient_0001` to `patient_0100` count patients."""
+    if any(int(what) >= wanted.of for what in members):
+        return len(members) == len(wanted.names) > 1 and all(_channels(path) == 1 for path in members.values())
+    return all(_channels(path) == 1 for path in members.values())
 
 
 def _channels(path: Path) -> int:
