@@ -15,7 +15,6 @@ import torch
 from decaseg.data.cases import prepare_cases
 from decaseg.data.splits import Split, split_by_fold, split_by_fraction
 from decaseg.nets.device import choose_device, choose_precision, return_freed_memory, set_threads
-from decaseg.planning.check import quick_problems, refuse
 from decaseg.planning.fingerprint import take_fingerprint
 from decaseg.planning.memory import least_saving, most_patches, refusal
 from decaseg.planning.plan import Plan, make_plan
@@ -35,7 +34,7 @@ from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, see
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_watch
 from decaseg.workflows.plan import plan_rows, wishes_of
 from decaseg.workflows.resuming import owned, read_run
-from decaseg.workflows.vetting import check_choices, check_watched, selection
+from decaseg.workflows.vetting import check_choices, check_headers, check_watched, selection
 
 MEMORY_SHARE = 0.85  # of what is available: others need some, and the estimate is one
 INTERRUPTED = 130
@@ -132,7 +131,7 @@ def _begin(
 ) -> tuple[Dataset, Recipe, Plan, Split]:
     """The data set, and what is to be trained on it: what a RUN says, or what is planned now and written there."""
     data = read_dataset(dataset)
-    refuse(quick_problems(data))
+    check_headers(data)
     if resume:
         recipe, plan, split = read_run(folder, data, recipe)
         ranks.rows(plan.batch_size)
