@@ -97,8 +97,8 @@ def _best(turns: dict[Turn, Odd]) -> Odd:
 
 def _odd_labels(found: list[Comparable]) -> dict[int, tuple[Turn, float, float]]:
     """By how well the label map sets bright from dark; which of the two it marks is the same throughout a set."""
-    images = np.stack([one.raw for one in found]).astype(np.float64)
-    labels = np.stack([one.label for one in found if one.label is not None]).astype(np.float64)
+    images = np.stack([one.raw for one in found])
+    labels = np.stack([one.label for one in found if one.label is not None])
     own = _correlations(images, labels)
     sign = 1.0 if np.median(own) >= 0 else -1.0
     best: dict[int, tuple[float, Turn, float]] = {}
@@ -125,12 +125,14 @@ def _against_most(agreement: NDArray[np.float64]) -> list[int]:
     return [int(place) for place in np.flatnonzero(agreement < -0.5 * usual)]
 
 
-def _turned(cells: NDArray[np.float64], turn: Turn) -> NDArray[np.float64]:
+def _turned(cells: NDArray[np.float32], turn: Turn) -> NDArray[np.float32]:
     return cells[:, :: turn[0], :: turn[1], :: turn[2]]
 
 
-def _correlations(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def _correlations(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
     """Of each volume with the one at the same place."""
     centred = [cells - cells.mean(axis=(1, 2, 3), keepdims=True) for cells in (first, second)]
-    product = (centred[0] * centred[1]).mean(axis=(1, 2, 3))
-    return product / np.maximum(centred[0].std(axis=(1, 2, 3)) * centred[1].std(axis=(1, 2, 3)), 1e-9)
+    product, *squares = (
+        np.einsum("nxyz,nxyz->n", centred[i], centred[j], dtype=np.float64) for i, j in ((0, 1), (0, 0), (1, 1))
+    )
+    return product / np.maximum(np.sqrt(squares[0] * squares[1]), 1e-9)
