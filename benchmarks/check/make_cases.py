@@ -3,7 +3,7 @@
     python benchmarks/check/make_cases.py FOLDER [--cases 484] [--workers 2]
 
 A case is an ellipsoid with smooth structure and noise that compresses as badly as a real skull-stripped brain. Twenty
-channels and label maps are made and compressed in five pieces each; a case takes each piece of each channel from
+channels and label maps are made and compressed in ten pieces each; a case takes each piece of each channel from
 another one, drawn at random: no two are alike, and writing them costs little more than the disk. A file is one gzip
 member a piece, which readers take as fast as a single one.
 """
@@ -21,7 +21,7 @@ import nibabel as nib
 import numpy as np
 
 SHAPE = (240, 240, 155)
-POOL, PIECES = 20, 5
+POOL, PIECES = 20, 10
 CHANNELS = ("FLAIR", "T1w", "t1gd", "T2w")
 LABELS = ("background", "edema", "non-enhancing tumor", "enhancing tumour")
 NOISE = 220.0  # standard deviation that makes a channel about 2.4 MB
@@ -49,9 +49,9 @@ def channel(seed: int) -> np.ndarray:
 def label(seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed + 1_000_000)
     place, made = grid(), np.zeros(SHAPE, np.uint8)
-    centre = rng.uniform(-0.25, 0.25, 3).astype(np.float32)
-    distance = ((place - centre[:, None, None, None]) ** 2).sum(axis=0)
-    for value, radius in ((1, rng.uniform(0.2, 0.3)), (2, rng.uniform(0.12, 0.18)), (3, rng.uniform(0.06, 0.1))):
+    centre = np.array((0.2, -0.1, 0.1), np.float32)  # the same in all, so that pieces fit together
+    distance = ((place - centre[:, None, None, None]) ** 2).sum(axis=0) + rng.normal(0, 0.002, SHAPE)
+    for value, radius in ((1, 0.25), (2, 0.15), (3, 0.08)):
         made[distance < radius**2] = value
     return made
 

@@ -193,6 +193,16 @@ def test_lines_for_people(root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "7 cases in the mended copy, 2 files mended, 13 files copied as they were, 1 case left out" in said.err
 
 
+def test_files_mended_alike_are_counted(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(8):
+        headed(image(root, number), units)
+    for wishes, printed in ((Wishes(fix=tmp_path / "a"), 6), (Wishes(fix=tmp_path / "b", everything=True), 8)):
+        capsys.readouterr()
+        assert check.run(root, wishes=wishes) == 0
+        said = capsys.readouterr().out
+        assert said.count("mended:") == printed and ("mended: and 3 more like these" in said) == (printed == 6)
+
+
 @pytest.mark.parametrize("place", ["data/inside", "data", "full", "file"])
 def test_places_that_will_not_do(root: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "full").mkdir()

@@ -217,7 +217,7 @@ def _of_label(case: Case, header: Header, image: Repair) -> Repair:
             words.append(f"reordered its voxels from {own.orientation} to its image's {grid.orientation}")
     elif own_words := _of_grid(own)[0]:
         words += own_words
-    elif image.grid is not None:
+    elif image.grid is not None and _away(image.grid, own):
         words.append("gave it its image's header")
     if label.fractions:
         words.append(f"rounded {count(label.fractions, 'voxel')}, none by more than {label.off:.2g}")

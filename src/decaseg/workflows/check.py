@@ -124,7 +124,8 @@ def _tell(
         for line in lines(found, wishes.everything):
             print(line)
         if mended is not None:
-            print("\n".join(mended.lines()))
+            for line in mended.lines(wishes.everything):
+                print(line)
     notices = f", {count(numbers['notice'], 'notice')}" if numbers["notice"] else ""
     print(
         f"{dataset}: {count(len(read.training), 'case')} checked, {count(numbers['error'], 'error')}, "

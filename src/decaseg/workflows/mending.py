@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from decaseg.planning import check
 from decaseg.planning.checks.problem import Problem, count
 from decaseg.planning.checks.survey import Survey
 from decaseg.planning.mending import LeftOut, Repair, mended, repairs
+from decaseg.reporting.problems import SHOWN
 from decaseg.storage import nifti
 from decaseg.storage.dataset import Dataset
 from decaseg.storage.files import read_json, write_json
@@ -46,10 +48,16 @@ class Mended:
         """Is every case there that could be, and the copy without errors?"""
         return not self.errors and not any(one.refused for one in self.left_out)
 
-    def lines(self) -> Iterator[str]:
-        """A line for each mended file and for each case left out."""
+    def lines(self, everything: bool = False) -> Iterator[str]:
+        """A line for each mended file (of those mended alike the first, unless `everything`) and case left out."""
+        alike = Counter(words for words in self.files.values())
+        shown: Counter[tuple[str, ...]] = Counter()
         for name, words in self.files.items():
-            yield f"{self.out / name}: mended: {'; '.join(words)}"
+            shown[words] += 1
+            if everything or shown[words] <= SHOWN:
+                yield f"{self.out / name}: mended: {'; '.join(words)}"
+            if shown[words] == alike[words] > SHOWN and not everything:
+                yield f"mended: and {alike[words] - SHOWN:,} more like these; --all or --json lists them"
         for one in self.left_out:
             yield f"{one.case}: {'refused' if one.refused else 'left out'}: {one.reason}"
         yield from self.errors

@@ -15,7 +15,6 @@ import torch
 from decaseg.data.cases import prepare_cases
 from decaseg.data.splits import Split
 from decaseg.nets.device import choose_device, choose_precision, return_freed_memory, set_threads
-from decaseg.planning.check import quick_problems, refuse
 from decaseg.planning.fingerprint import take_fingerprint
 from decaseg.planning.memory import least_saving, most_patches, refusal
 from decaseg.planning.plan import Plan, make_plan
@@ -37,7 +36,7 @@ from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state,
 from decaseg.workflows.plan import chosen_for_plan, wishes_of
 from decaseg.workflows.resuming import owned, read_run
 from decaseg.workflows.splitting import draw_split, same_images, tell
-from decaseg.workflows.vetting import check_choices, check_watched, selection
+from decaseg.workflows.vetting import check_choices, check_headers, check_watched, selection
 
 MEMORY_SHARE = 0.85  # of what is available: others need some, and the estimate is one
 INTERRUPTED = 130
@@ -147,7 +146,7 @@ def _begin(
 ) -> tuple[Dataset, Recipe, Plan, Split]:
     """The data set, and what is to be trained on it: what a RUN says, or what is planned now and written there."""
     data = read_dataset(dataset.path, dataset.layout)
-    refuse(quick_problems(data))
+    check_headers(data)
     if resume:
         recipe, plan, split = read_run(folder, data, recipe)
         ranks.rows(plan.batch_size)

@@ -1,12 +1,29 @@
-"""Is a recipe one that can be trained? And what do its validation cases choose?"""
+"""Are data and recipe such that can be trained? And what do the validation cases choose?"""
 
 from __future__ import annotations
+
+import sys
 
 from decaseg.losses import LOSSES
 from decaseg.nets.device import choose_device, choose_precision
 from decaseg.nets.spec import one_of
+from decaseg.planning.check import quick_problems, refuse
 from decaseg.recipes import Recipe
+from decaseg.reporting.problems import lines
+from decaseg.storage.dataset import Dataset
 from decaseg.training.optimise import OPTIMISERS, SCHEDULES
+
+
+def check_headers(data: Dataset) -> None:
+    """The part of `decaseg check` that needs no voxel: ValueError for the first error, a line for each warning.
+
+    And one that says how to have the voxels checked too, since that finds what no training would stop at.
+    """
+    found = quick_problems(data)
+    refuse(found)
+    for line in lines(found):
+        print(line, file=sys.stderr)
+    print(f"headers checked; decaseg check {data.root} checks voxels, duplicates and outliers too", file=sys.stderr)
 
 
 def check_choices(recipe: Recipe) -> None:

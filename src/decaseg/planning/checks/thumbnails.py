@@ -20,7 +20,7 @@ class Comparable:
     """A case that can be compared: `image` (SIDE^3, mean 0, deviation 1, cut to the body); `raw` and `label`, uncut."""
 
     case: Case
-    image: NDArray[np.float64]
+    image: NDArray[np.float32]
     raw: NDArray[np.float32]
     label: NDArray[np.float32] | None
 
@@ -45,7 +45,7 @@ def upright(cells: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
     return turned[tuple(slice(None, None, grid.axes[axis_of[world]][1]) for world in range(3))]
 
 
-def _standard(cells: NDArray[np.float32]) -> NDArray[np.float64]:
+def _standard(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     body = cells > BODY
     places = []
     for axis in range(3):
@@ -53,4 +53,4 @@ def _standard(cells: NDArray[np.float32]) -> NDArray[np.float64]:
         first, last = (hits[0], hits[-1]) if hits.size else (0, cells.shape[axis] - 1)
         places.append(np.linspace(first, last, SIDE).round().astype(np.intp))
     cut = cells[np.ix_(*places)].astype(np.float64)
-    return (cut - cut.mean()) / max(float(cut.std()), 1e-9)
+    return ((cut - cut.mean()) / max(float(cut.std()), 1e-9)).astype(np.float32)

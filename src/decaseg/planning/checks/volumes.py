@@ -28,8 +28,7 @@ def limit(cases: int) -> float:
 
 def find(survey: Survey) -> Iterator[Problem]:
     """Warnings, by the logarithm of millilitres."""
-    known = [case for case in survey.training if case.label is not None and case.label_voxels is not None]
-    known = [case for case in known if case.label_voxels and case.label_voxels.centres and case.label_voxels.counts]
+    known = [case for case in survey.training if _is_drawn(case)]
     for value, name in survey.dataset.structures.items():
         having = [case for case in known if _voxels(case, value)]
         lacking = [case for case in known if not _voxels(case, value)]
@@ -39,6 +38,14 @@ def find(survey: Survey) -> Iterator[Problem]:
                 yield Problem(_label(case), fault, "make sure that it was not forgotten", "warning")
         if len(having) >= FEWEST:
             yield from _outliers(having, value, name)
+
+
+def _is_drawn(case: Case) -> bool:
+    """Has it a label map that holds something and could be its image's?"""
+    if case.label is None or case.label_voxels is None or case.label.grid is None or case.image.grid is None:
+        return False
+    same = sorted(case.label.grid.shape) == sorted(case.image.grid.shape)
+    return same and bool(case.label_voxels.centres) and case.label_voxels.counts is not None
 
 
 def _outliers(cases: list[Case], value: int, name: str) -> Iterator[Problem]:
