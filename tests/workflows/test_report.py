@@ -3,8 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from decaseg.cli import call
+from decaseg.storage import nifti
 from decaseg.workflows import report
 from tests.reporting.evaluations import write_bundle, write_evaluation, write_run
+from tests.reporting.phantoms import patient
+from tests.reporting.viewer.chromium import chromium, page
 
 
 def test_the_page_lies_in_the_folder_and_its_place_is_said(tmp_path, capsys):
@@ -23,6 +27,35 @@ def test_run_evaluation_and_bundle_go_to_one_page(tmp_path, capsys):
     text = out.read_text(encoding="utf-8")
     assert all(f">{title}</h2>" in text for title in ("Structures", "Training", "Export"))
     assert not (folder / "report").exists()
+
+
+def test_pages_in_3d_lie_beside_the_report_which_links_them(tmp_path, capsys):
+    folder = write_evaluation(tmp_path / "an evaluation", ["a", "b", "c", "d"])
+    image, truth = patient()
+    for case in "abcd":
+        for kind, volume in (("img", image), ("pred", truth), ("msk", truth)):
+            nifti.write(folder / "predictions" / f"{case}_{kind}.nii.gz", volume)
+    assert call(["report", str(folder), "--viewer"]) == 0
+    assert sorted(p.name for p in (folder / "report" / "view").iterdir()) == ["a.html", "c.html", "d.html"]
+    text = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'href="view/a.html"' in text and "decaseg view &#39;an evaluation&#39; --case a" in text
+    assert call(["report", str(folder), "--viewer-case", "b", "d", "--out", str(tmp_path / "r.html")]) == 0
+    assert sorted(p.name for p in (tmp_path / "view").iterdir()) == ["b.html", "d.html"]
+    assert call(["report", str(folder), "--viewer-case", "x"]) == 2
+    assert "--viewer-case x: is not in" in capsys.readouterr().err
+
+
+def test_a_link_of_the_report_opens_the_case_in_3d(tmp_path):
+    folder = write_evaluation(tmp_path / "e", ["a", "b", "c"])
+    image, truth = patient()
+    for kind, volume in (("img", image), ("pred", truth), ("msk", truth)):
+        nifti.write(folder / "predictions" / f"a_{kind}.nii.gz", volume)
+    assert report.run(folder, viewer=True) == 0
+    with chromium() as browser, page(browser, (folder / "report/index.html").as_uri(), ready="#cases") as opened:
+        opened.get_by_role("link", name="a in 3D").click()
+        opened.wait_for_selector("body[data-shown=a]")
+        opened.go_back()
+        assert opened.locator("#cases").is_visible()
 
 
 def test_reporting_brings_neither_torch_nor_matplotlib():

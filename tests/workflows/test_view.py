@@ -146,6 +146,20 @@ def test_names_of_cases_lead_nowhere(evaluation, tmp_path):
     assert [case.name for case in gather(evaluation, Wishes()).cases] == ["b", "a"]
 
 
+def test_links_lead_nowhere_outside_the_evaluation(evaluation, tmp_path):
+    """A folder that was sent must not bring along what it does not hold; inside it, and of it, links are fine."""
+    (tmp_path / "there").symlink_to(evaluation)
+    kept = evaluation / "predictions" / "a_img.nii.gz"
+    kept.rename(evaluation / "elsewhere.nii.gz")
+    kept.symlink_to(evaluation / "elsewhere.nii.gz")
+    assert [case.name for case in gather(tmp_path / "there", Wishes()).cases] == ["b", "a"]
+    kept.unlink()
+    nifti.write(tmp_path / "private.nii.gz", patient()[0])
+    kept.symlink_to(tmp_path / "private.nii.gz")
+    with pytest.raises(ValueError, match=r"a_img\.nii\.gz: is a link that leads out"):
+        gather(evaluation, Wishes())
+
+
 def test_what_evaluate_wrote_is_shown_with_its_names(tiny, tmp_path):
     out = tmp_path / "evaluation"
     words = ["--data", f"{tiny}/data", "--out", f"{out}", "--threads", "1", "--no-pictures"]

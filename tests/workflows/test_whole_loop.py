@@ -61,6 +61,17 @@ def test_a_run_holds_what_the_contract_says(tiny):
     assert events[0]["event"] == "start" and events[-1]["event"] == "end" and events[-1]["step"] == 60
 
 
+def test_tensorboard_shows_the_same_validation_cases_each_time(tiny):
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = loader.EventAccumulator(str(tiny / "run" / "tensorboard"), size_guidance={"images": 0})
+    found.Reload()
+    val = read(tiny / "run" / "splits.json")["val"][:1]  # of the recipe's one validation case
+    assert found.Tags()["images"] == [f"validation/{case}" for case in val]
+    steps = [event.step for event in found.Images(f"validation/{val[0]}")]
+    assert steps == [event.step for event in found.Scalars("validation_dice/mean")] and steps
+    assert all(event.width == 580 for event in found.Images(f"validation/{val[0]}"))
+
+
 def test_evaluate_predict_score_and_report_agree(tiny, tmp_path):
     data, val = tiny / "data", set(read(tiny / "run" / "splits.json")["val"])
     out = tmp_path / "evaluation"

@@ -26,8 +26,10 @@ def draw_validation(
     training keeps many.
     """
     affine = np.diag([*spacing_mm, 1.0])
-    predicted, true = (Volume.of(_painted(masks, image.shape), affine) for masks in (found, truth))
-    drawn = draw_three_planes(Volume.of(image, affine), predicted, true, names=dict(enumerate(names, 1)), places=False)
+    shown, prediction, there = (
+        Volume.of(array, affine) for array in (image, _painted(found, image.shape), _painted(truth, image.shape))
+    )
+    drawn = draw_three_planes(shown, prediction, there, dict(enumerate(names, 1)), places=False)
     return np.asarray(drawn.reduce(2))
 
 

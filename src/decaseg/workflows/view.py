@@ -138,10 +138,15 @@ def _evaluation(folder: Path, wishes: Wishes) -> Exhibition:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """By listing, not by joining names, so that no case's name leads out of the folder."""
+    """By listing, not by joining names, so that no case's name leads out of the folder; nor may a link do that."""
     if not folder.is_dir():
         return {}
-    return {case_name(path): path for path in sorted(folder.iterdir()) if is_nifti(path) and path.is_file()}
+    found = {case_name(path): path for path in sorted(folder.iterdir()) if is_nifti(path) and path.is_file()}
+    home = folder.parent.resolve()
+    for path in found.values():
+        if not path.resolve().is_relative_to(home):
+            raise ValueError(f"{path}: is a link that leads out of {folder.parent}; copy the file there instead")
+    return found
 
 
 def _shown(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def page(browser, url, width=900, height=600, ready="body[data-shown]"):
         opened.wait_for_selector(ready)
         yield opened
         assert not told, told
-        home = url if url.startswith("file:") else "/".join(url.split("/", 3)[:3]) + "/"
+        home = url.rsplit("/", 1)[0] + "/" if url.startswith("file:") else "/".join(url.split("/", 3)[:3]) + "/"
         away = [a for a in asked if not a.startswith((home, "data:", "blob:"))]
         assert not away, away
     finally:
