@@ -1,13 +1,14 @@
-"""Samples are changed at once, each by one thread, and come out as if one after the other."""
+"""Pieces are made at once, each by one thread, and come out as if one after the other."""
 
 import threading
+from functools import partial
 
 import pytest
 import torch
 
 from decaseg.data.augment.intensity import Intensity
 from decaseg.data.augment.pipeline import Augmentation
-from decaseg.data.augment.side_by_side import each_sample
+from decaseg.data.augment.side_by_side import side_by_side
 from decaseg.data.augment.spatial import Spatial
 
 CPU = torch.device("cpu")
@@ -21,34 +22,34 @@ def threads(request):
     torch.set_num_threads(before)
 
 
-def test_every_sample_is_worked_on_once_and_the_callers_threads_stay(threads):
+def test_every_piece_is_made_once_and_the_callers_threads_stay(threads):
     seen = []
-    each_sample(seen.append, 5, CPU)
+    side_by_side([partial(seen.append, i) for i in range(5)], CPU)
     assert sorted(seen) == list(range(5))
     assert torch.get_num_threads() == threads
 
 
-def test_several_samples_are_worked_on_at_once_by_one_thread_each(threads):
+def test_several_pieces_are_made_at_once_by_one_thread_each(threads):
     if threads == 1:
         pytest.skip("one thread has no one beside it")
     together, inner = threading.Barrier(threads, timeout=20), []
 
     def work(_: int) -> None:
-        together.wait()  # breaks unless as many samples as threads are under way
+        together.wait()  # breaks unless as many pieces as threads are under way
         torch.ones(200_000).add(1)
         inner.append(torch.get_num_threads())
 
-    each_sample(work, 2 * threads, CPU)
+    side_by_side([partial(work, i) for i in range(2 * threads)], CPU)
     assert inner == [1] * 2 * threads
 
 
-def test_what_goes_wrong_with_a_sample_is_raised(threads):
-    def work(sample: int) -> None:
-        if sample == 1:
-            raise ValueError("sample 1")
+def test_what_goes_wrong_with_a_piece_is_raised(threads):
+    def work(piece: int) -> None:
+        if piece == 1:
+            raise ValueError("piece 1")
 
-    with pytest.raises(ValueError, match="sample 1"):
-        each_sample(work, 3, CPU)
+    with pytest.raises(ValueError, match="piece 1"):
+        side_by_side([partial(work, i) for i in range(3)], CPU)
 
 
 def test_the_number_of_threads_changes_no_bit():
