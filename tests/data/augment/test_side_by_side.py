@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 
+from decaseg.data.augment import intensity, spatial
 from decaseg.data.augment.intensity import Intensity
 from decaseg.data.augment.pipeline import Augmentation
 from decaseg.data.augment.side_by_side import side_by_side
@@ -52,11 +53,16 @@ def test_what_goes_wrong_with_a_piece_is_raised(threads):
         side_by_side([partial(work, i) for i in range(3)], CPU)
 
 
-def test_the_number_of_threads_changes_no_bit():
+TURNED = Spatial(rotation_share=1, elastic_share=0.5, smooth_labels=True)
+SCALED = Spatial(rotation_share=0, scale_share=1)
+MIRRORED = Spatial(rotation_share=0, scale_share=0)
+
+
+@pytest.mark.parametrize("what", [TURNED, SCALED, MIRRORED], ids=["turned", "scaled", "mirrored"])
+def test_the_number_of_threads_changes_no_bit(what):
     image = torch.randn(4, 2, 46, 44, 42, generator=torch.Generator().manual_seed(0))
     label = (image[:, 0] > 1).to(torch.uint8)
-    much = Intensity().times(3)
-    augment = Augmentation((40, 38, 36), Spatial(rotation_share=1, elastic_share=0.5, smooth_labels=True), much, seed=1)
+    augment = Augmentation((40, 38, 36), what, Intensity().times(3), seed=1)
     before, found = torch.get_num_threads(), []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
@@ -65,3 +71,13 @@ def test_the_number_of_threads_changes_no_bit():
     for changed, labels in found[1:]:
         assert torch.equal(changed, found[0][0])
         assert torch.equal(labels, found[0][1])
+
+
+@pytest.mark.parametrize("what", [TURNED, SCALED, MIRRORED], ids=["turned", "scaled", "mirrored"])
+def test_one_sample_is_enough_for_two_threads(what, monkeypatch):
+    shared = []
+    for module in (spatial, intensity):
+        monkeypatch.setattr(module, "side_by_side", lambda pieces, device: shared.append(len(pieces)))
+    image = torch.zeros(1, 2, 74, 74, 74)
+    Augmentation((64, 64, 64), what, Intensity(), seed=1)(7, image, torch.zeros(1, 74, 74, 74, dtype=torch.uint8))
+    assert len(shared) == 2 and min(shared) >= 2
