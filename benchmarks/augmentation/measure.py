@@ -9,8 +9,9 @@ as one process of two threads; decaseg as one process of two threads that is han
 of nnU-Net's plan for such a patch. The variants take turns, each in processes of its
 own that stay alive and are warm. Handing a sample in (a copy, since both change it in place) is not timed.
 
-`--each` times one change after the other, each drawn for every sample, instead of the whole pipeline.
-`--processor-time` counts seconds of processor time, one thread each: what is left to measure on a crowded machine.
+Samples a second are by the clock on the wall; seconds of processor time a sample are printed too, since those say
+most on a crowded machine. `--each` times one change after the other, each drawn for every sample, instead of the whole
+pipeline.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -123,9 +124,8 @@ def decaseg_pipeline(change: str | None) -> Step:
     return step
 
 
-def work(library: str, threads: int, orders: Connection, processor_time: bool) -> None:
-    """A process that waits for (change, first number, samples) and answers with the seconds they took."""
-    clock = time.process_time if processor_time else time.perf_counter
+def work(library: str, threads: int, orders: Connection) -> None:
+    """A process that waits for (change, first number, samples) and answers with seconds, wall's and processor's."""
     import torch
 
     if library == "decaseg":
@@ -144,45 +144,56 @@ def work(library: str, threads: int, orders: Connection, processor_time: bool) -
             pipelines[change] = (
                 decaseg_pipeline(change) if library == "decaseg" else nnunet_pipeline(change, "nearest" in library)
             )
-        spent = 0.0
+        spent = processor = 0.0
         batch = threads if library == "decaseg" else 1
         image, label = (torch.cat([t] * batch) for t in cut[shape])
         for number in range(first, first + count, batch):
             image.copy_(cut[shape][0].expand_as(image))
-            started = clock()
+            started, processor_started = time.perf_counter(), time.process_time()
             pipelines[change](number, image, label)
-            spent += clock() - started
-        orders.send(spent)
+            spent += time.perf_counter() - started
+            processor += time.process_time() - processor_started
+        orders.send((spent, processor))
 
 
 class Crew:
     """The processes of one variant."""
 
-    def __init__(self, library: str, processes: int, threads: int, processor_time: bool):
+    def __init__(self, library: str, processes: int, threads: int):
         self.pipes = []
         context = multiprocessing.get_context("spawn")
         for _ in range(processes):
             ours, theirs = context.Pipe()
-            context.Process(target=work, args=(library, threads, theirs, processor_time), daemon=True).start()
+            context.Process(target=work, args=(library, threads, theirs), daemon=True).start()
             self.pipes.append(ours)
 
-    def samples_a_second(self, change: str | None, first: int, samples: int) -> float:
+    def run(self, change: str | None, first: int, samples: int) -> Speed:
         """All processes at once, each its part of the samples."""
         part = samples // len(self.pipes)
         for i, pipe in enumerate(self.pipes):
             pipe.send((change, first + i * part, part))
-        return sum(part / pipe.recv() for pipe in self.pipes)
+        answers = [pipe.recv() for pipe in self.pipes]
+        processor = sum(processor for _, processor in answers) / (part * len(answers))
+        return Speed(sum(part / spent for spent, _ in answers), processor)
 
 
-def measure(crews: dict[str, Crew], change: str | None, rounds: int, samples: int) -> dict[str, list[float]]:
-    """Samples a second, a variant and round; a first, short round warms up and is not counted."""
-    rates: dict[str, list[float]] = {name: [] for name in crews}
+@dataclass(frozen=True)
+class Speed:
+    """Samples a second by the clock on the wall, and seconds of processor time a sample."""
+
+    samples_per_s: float
+    processor_s: float
+
+
+def measure(crews: dict[str, Crew], change: str | None, rounds: int, samples: int) -> dict[str, list[Speed]]:
+    """A variant's speed in each round; a first, short round warms up and is not counted."""
+    speeds: dict[str, list[Speed]] = {name: [] for name in crews}
     for number in range(rounds + 1):
         for name, crew in crews.items():
-            rate = crew.samples_a_second(change, 10_000 * number, samples if number else max(4, samples // 4))
+            speed = crew.run(change, 10_000 * number, samples if number else max(4, samples // 4))
             if number:
-                rates[name].append(rate)
-    return rates
+                speeds[name].append(speed)
+    return speeds
 
 
 def main() -> None:
@@ -193,28 +204,33 @@ def main() -> None:
     parser.add_argument("--change", choices=CHANGES, action="append", help="with --each: only this one")
     parser.add_argument("--variants", nargs="+", type=int, metavar="N",
                         help="which of: " + "; ".join(f"{i} {name}" for i, name in enumerate(VARIANTS)))  # fmt: skip
-    parser.add_argument("--processor-time", action="store_true", help="of one thread each (variants 4 and 5)")
     args = parser.parse_args()
-    names = [list(VARIANTS)[i] for i in args.variants or ((4, 5) if args.processor_time else range(4))]
-    crews = {name: Crew(*VARIANTS[name], args.processor_time) for name in names}
+    names = [list(VARIANTS)[i] for i in args.variants or range(4)]
+    crews = {name: Crew(*VARIANTS[name]) for name in names}
     import torch
 
     print(f"{platform.machine()}, torch {torch.__version__}, {args.rounds} rounds of {args.samples} samples")
-    print("| change | variant | samples/s, median (min to max) | times the first variant, median (min to max) |")
-    print("| --- | --- | --- | --- |")
+    print("| change | variant | samples/s | times the first | processor s a sample | times fewer than the first |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for change in (args.change or CHANGES) if args.each else (None,):
-        rates = measure(crews, change, args.rounds, args.samples)
+        speeds = measure(crews, change, args.rounds, args.samples)
         for name in names:
-            times = [a / b for a, b in zip(rates[name], rates[names[0]], strict=True)]
-            print(f"| {change or 'all'} | {name} | {spread(rates[name])} | {spread(times)} |", flush=True)
-        print(json.dumps({"change": change, **rates}), flush=True)
+            wall = [one.samples_per_s for one in speeds[name]]
+            processor = [one.processor_s for one in speeds[name]]
+            times = [a / b.samples_per_s for a, b in zip(wall, speeds[names[0]], strict=True)]
+            fewer = [b.processor_s / a for a, b in zip(processor, speeds[names[0]], strict=True)]
+            columns = " | ".join(spread(values) for values in (wall, times, processor, fewer))
+            print(f"| {change or 'all'} | {name} | {columns} |", flush=True)
+        listed = {name: [asdict(one) for one in speeds[name]] for name in names}
+        print(json.dumps({"change": change, **listed}), flush=True)
     for crew in crews.values():
         for pipe in crew.pipes:
             pipe.send(None)
 
 
 def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    """Median (least to most) over the rounds."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def noise(plain, other):
 PAIRS = [("batch", "blocks", change) for change in CHANGES]
 PAIRS += [("instance", "samples", change) for change in CHANGES]
 PAIRS += [(norm, saving, "deep supervision") for norm, saving in CASES if saving != "half"]
+PAIRS += [("batch", "down", change) for change in ("maxpool", "residual", "three convolutions", "one level")]
 PAIRS += [("none", "maps", "maxpool"), ("none", "blocks", "residual")]  # nonlinearities that overwrite kept maps
 
 

@@ -24,7 +24,7 @@ PRECISIONS = ("fp32", "bf16")
 def test_the_originals_own_setting_needs_over_35_gb_without_saving_and_at_most_10_with():
     assert memory_gib(ORIGINAL, BIG, 8) * 2**30 > 35e9
     saving = least_saving(ORIGINAL, BIG, 8, 10e9 / 2**30, "fp32")
-    assert saving == "blocks" and memory_gib(ORIGINAL, BIG, 8, saving) * 2**30 <= 10e9
+    assert saving == "down" and memory_gib(ORIGINAL, BIG, 8, saving) * 2**30 <= 10e9
 
 
 @settings(max_examples=60, deadline=None)
@@ -38,8 +38,11 @@ def test_the_originals_own_setting_needs_over_35_gb_without_saving_and_at_most_1
 def test_more_needs_more_and_each_saving_less(norm, residual, steps, batch, precision):
     network = replace(ORIGINAL, norm=norm, residual=residual)
     patch = tuple(16 * n for n in steps)
-    needs = [memory_gib(network, patch, batch, saving, precision) for saving in savings_for(norm)]
-    assert needs == sorted(needs, reverse=True)
+    needs = {saving: memory_gib(network, patch, batch, saving, precision) for saving in savings_for(norm)}
+    # The one sample that runs takes more with blocks than what down keeps of two or three: there down is smaller.
+    apart = norm == "batch" and batch < 4
+    for chain in (("none", "maps", "down"), ("none", "maps", "blocks", savings_for(norm)[-1])) if apart else (needs,):
+        assert [needs[saving] for saving in chain] == sorted((needs[saving] for saving in chain), reverse=True)
     for saving in savings_for(norm):
         need = memory_gib(network, patch, batch, saving, precision)
         assert need < memory_gib(network, patch, batch + 1, saving, precision)
@@ -49,8 +52,8 @@ def test_more_needs_more_and_each_saving_less(norm, residual, steps, batch, prec
 
 
 def test_the_fastest_saving_that_fits_is_taken():
-    found = [least_saving(ORIGINAL, BIG, 8, limit, "fp32") for limit in (100, 12, 9, 7, 3)]
-    assert found == ["none", "maps", "blocks", "half", None]
+    found = [least_saving(ORIGINAL, BIG, 8, limit, "fp32") for limit in (100, 12, 9.2, 9, 7, 3)]
+    assert found == ["none", "maps", "down", "blocks", "half", None]
 
 
 @pytest.mark.parametrize("residual", [False, True])

@@ -171,10 +171,12 @@ class Cut:
         """Mirrors `UNet.forward`."""
         place: Place = (self.image,), RAW
         skips = []
+        self._keeps_first = self.saving.keeps_first_down
         for pool, level in zip(network.pools, network.encoder, strict=True):
             place = self._level(level, (place[0], place[1].then(pool)))
             skips.append(place)
         levels = len(network.ups)
+        self._keeps_first = self.saving.keeps_first_up
         for i, (up, block) in enumerate(zip(network.ups, network.decoder, strict=True)):
             (low, low_chain), (skip, skip_chain) = place, skips[levels - 1 - i]
             place = self._level(block, ((*low, *skip), _both(self._beside, low_chain.then(up), skip_chain, len(low))))
@@ -199,7 +201,7 @@ class Cut:
                 continue
             sources, chain = place
             if isinstance(layer, nn.Conv3d):
-                kept = self.saving.keeps_first or (keep_last and layer is convolutions[-1])
+                kept = self._keeps_first or (keep_last and layer is convolutions[-1])
                 place = (self._part(place, layer, kept),), RAW
                 self._channels = layer.out_channels
             elif isinstance(layer, ResidualBlock):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from decaseg.geometry import Int3
-from decaseg.nets.savings import SAVINGS, savings_for
+from decaseg.nets.savings import SAVINGS, Saving, savings_for
 from decaseg.nets.spec import NetworkSpec
 
 # The constants are fitted to the points in benchmarks/memory/.
@@ -21,7 +21,7 @@ COPIES = 5  # of the weights: themselves, gradients, two of the optimiser, an av
 # Without saving autograd also keeps what norms, nonlinearities and concatenations give, and freed blocks leave gaps:
 PLAIN = 4.7  # times the convolutions' maps of each sample
 # While a part runs backward: maps of the finest level, of one sample; where parts before it run again, theirs too.
-WORK = {"maps": 3.5, "blocks": 7.5, "half": 7.5}
+WORK = {"maps": 3.5, "down": 3.5, "blocks": 7.5, "half": 7.5}
 WORK_APART = 4.5  # where each sample goes by itself
 BATCHES_AHEAD = 5  # in the queue, being cut, being augmented
 LOGITS = 3  # logits, their gradient, the truth: float32 maps
@@ -29,11 +29,19 @@ LOGITS = 3  # logits, their gradient, the truth: float32 maps
 
 @dataclass(frozen=True)
 class _Maps:
-    """Values a sample: all `first` convolutions of blocks, all `last` ones, and one map of the finest level."""
+    """Values a sample: all first convolutions of blocks on the way down and up, all `last` ones, one finest map."""
 
-    first: float
+    first_down: float
+    first_up: float
     last: float
     finest: float
+
+    def kept(self, saving: str) -> float:
+        """Values of convolutions that are kept."""
+        if saving == "samples":
+            return 0.0
+        how = SAVINGS.get(saving, Saving(""))
+        return self.last + self.first_down * how.keeps_first_down + self.first_up * how.keeps_first_up
 
 
 def memory_gib(network: NetworkSpec, patch: Int3, batch: int, saving: str = "none", precision: str = "fp32") -> float:
@@ -41,8 +49,10 @@ def memory_gib(network: NetworkSpec, patch: Int3, batch: int, saving: str = "non
     maps = _maps(network, patch)
     size = 2 if precision == "bf16" else 4
     if saving == "none":
-        activations = batch * PLAIN * size * (maps.first + maps.last)
+        activations = batch * PLAIN * size * maps.kept("none")
     elif network.norm == "batch":
+        alike = saving == "down" and not maps.first_up  # nothing is left that blocks makes again and down does not
+        saving = "blocks" if alike else saving
         activations = batch * _coupled(maps, saving, size) + WORK[saving] * size * maps.finest
     else:
         activations = _apart(maps, batch, saving, size) + WORK_APART * size * maps.finest
@@ -56,34 +66,32 @@ def _coupled(maps: _Maps, saving: str, size: int) -> float:
 
     With first convolutions made again, one finest of them takes the place of a last one that is done with.
     """
-    if saving == "maps":
-        return size * (maps.first + maps.last + maps.finest)
+    if SAVINGS[saving].keeps_first_up:
+        return size * (maps.kept(saving) + maps.finest)
     kept = min(size, 2) if SAVINGS[saving].half else size
     return kept * (maps.last - maps.finest) + size * 2 * maps.finest
 
 
 def _apart(maps: _Maps, batch: int, saving: str, size: int) -> float:
     """Bytes of the whole batch where each sample goes by itself: what is kept of all, and one sample's rest."""
-    one = maps.first + maps.last + maps.finest
-    kept = {"maps": maps.first + maps.last, "blocks": maps.last, "samples": 0.0}[saving]
-    return size * ((batch - 1) * kept + one)
+    return size * ((batch - 1) * maps.kept(saving) + maps.kept("none") + maps.finest)
 
 
 def _maps(network: NetworkSpec, patch: Int3) -> _Maps:
-    voxels, first, last = float(np.prod(patch)), 0.0, 0.0
+    voxels, down, up, last = float(np.prod(patch)), 0.0, 0.0, 0.0
     depth = len(network.filters)
     for level, (filters, stride) in enumerate(zip(network.filters, network.strides, strict=True)):
         voxels /= float(np.prod(stride))
         if network.residual:
-            first += filters * voxels * network.blocks_at(level) * network.convs
+            down += filters * voxels * network.blocks_at(level) * network.convs
             last += filters * voxels * (network.blocks_at(level) + (level == 0))
         else:
-            first += filters * voxels * (network.convs - 1)
+            down += filters * voxels * (network.convs - 1)
             last += filters * voxels
         if level < depth - 1:
-            first += filters * voxels * (network.convs_up - 1)
+            up += filters * voxels * (network.convs_up - 1)
             last += filters * voxels
-    return _Maps(first, last, network.filters[0] * float(np.prod(patch)))
+    return _Maps(down, up, last, network.filters[0] * float(np.prod(patch)))
 
 
 def parameters(network: NetworkSpec) -> float:

@@ -140,6 +140,52 @@ def test_interpolation_is_scipys(seed, source, patch, elastic):
     np.testing.assert_array_equal(labels[0].numpy()[clear], expected[clear])
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    source=st.tuples(*[st.integers(1, 45)] * 3),
+    patch=st.tuples(*[st.integers(1, 40)] * 3),
+    right_angles=st.booleans(),
+    smooth=st.booleans(),
+)
+def test_scaling_axis_by_axis_is_scipys(seed, source, patch, right_angles, smooth):
+    """Nothing turned but by right angles: linear for images, zeros outside; labels nearest, or the fullest mask."""
+    generator = torch.Generator().manual_seed(seed)
+    what = Spatial(rotation_share=0, scale=(0.4, 2), scale_share=1, right_angles=right_angles)
+    draw = draw_spatial(what, 1, generator)
+    image = torch.rand((1, 2, *source), generator=generator, dtype=torch.float64) + 1
+    label = torch.randint(1, 4, (1, *source), generator=generator, dtype=torch.uint8)
+    moved, labels = apply_spatial(draw, image, label, patch, smooth)
+    places = places_in_float64(draw.matrices[0].double().numpy(), np.zeros((3, *patch)), source, patch)
+
+    def linear(volume):
+        return map_coordinates(volume, places, order=1, mode="grid-constant", cval=0)
+
+    for channel in range(2):
+        np.testing.assert_allclose(moved[0, channel].numpy(), linear(image[0, channel].numpy()), atol=1e-5)
+    if smooth:
+        shares = [linear((label[0] == value).double().numpy()) for value in (1, 2, 3)]
+        held = np.stack([1 - sum(shares), *shares])
+        clear = np.diff(np.sort(held, axis=0)[-2:], axis=0)[0] > 1e-4
+        expected = held.argmax(0)
+    else:
+        expected = map_coordinates(label[0].numpy(), places, order=0, mode="grid-constant", cval=0)
+        clear = (np.abs((places + 0.5) % 1 - 0.5) < 0.4999).all(0)
+    np.testing.assert_array_equal(labels[0].numpy()[clear], expected[clear])
+
+
+def test_scaling_axis_by_axis_is_what_turning_by_next_to_nothing_gives():
+    generator = torch.Generator().manual_seed(0)
+    image, label = torch.rand((1, 2, 50, 60, 40), generator=generator), torch.zeros(1, 50, 60, 40)
+    scaled = torch.diag(torch.tensor([0.8, -0.8, 0.8]))
+    turned = scaled.clone()
+    turned[0, 1] = 1e-9
+    stretched, by_places = (
+        apply_spatial(SpatialDraw(m[None]), image, label, (50, 40, 40))[0] for m in (scaled, turned)
+    )
+    torch.testing.assert_close(stretched, by_places, atol=2e-5, rtol=0)
+
+
 def test_float32_is_near_float64_and_slabs_do_not_show():
     generator = torch.Generator().manual_seed(0)
     draw = draw_spatial(Spatial(rotation_share=1, scale_share=1, elastic_share=1), 1, generator)

@@ -23,8 +23,8 @@ def draw_elastic(share: float, strength: float, cells: int, batch: int, generato
     return shifts * height[:, None, None, None, None]
 
 
-def smooth_shifts(lattice: Tensor, patch: Int3) -> Tensor:
-    """(B, 3, *lattice) shifts of lattice points to (B, 3, *patch) shifts of voxels, in voxels.
+def smooth_shifts(lattice: Tensor, patch: Int3, slab: slice = slice(None)) -> Tensor:
+    """(B, 3, *lattice) shifts of lattice points to (B, 3, *patch) shifts of voxels, in voxels; of x only `slab`.
 
     `cells` steps of the lattice span an axis of the patch, so thick slices are bent by fewer voxels than thin ones.
     """
@@ -32,7 +32,7 @@ def smooth_shifts(lattice: Tensor, patch: Int3) -> Tensor:
     steps = [n / cells for n in patch]
     shifts = lattice * torch.tensor(steps, device=lattice.device)[:, None, None, None]
     weights = [_weights(n, cells).to(lattice) for n in patch]
-    return torch.einsum("bcijk,xi,yj,zk->bcxyz", shifts, *weights)
+    return torch.einsum("bcijk,xi,yj,zk->bcxyz", shifts, weights[0][slab], *weights[1:])
 
 
 def _weights(voxels: int, cells: int) -> Tensor:

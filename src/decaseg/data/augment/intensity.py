@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from decaseg.data.augment.axiswise import apply_along_axes, blur_matrix, low_resolution_matrix
-from decaseg.data.augment.side_by_side import each_sample
+from decaseg.data.augment.side_by_side import side_by_side
 
 
 @dataclass(frozen=True)
@@ -92,38 +93,41 @@ def draw_intensity(what: Intensity, batch: int, channels: int, generator: torch.
 def apply_intensity(draw: IntensityDraw, image: Tensor) -> Tensor:
     """Changes a contiguous (B, C, X, Y, Z) batch in place, in nnU-Net's order, and returns it."""
 
-    def change(row: int) -> None:
-        sample = image[row]
-        if _drawn(std := draw.noise_std[row].item()):
-            _add_noise(sample, std, int(draw.noise_seed[row]))
-        for number, channel in enumerate(sample):
-            at = (row, number)
-            if _drawn((sigmas := draw.blur_sigma[at].tolist())[0]):
-                apply_along_axes(channel, [blur_matrix(n, s) for n, s in zip(channel.shape, sigmas, strict=True)])
-            if _drawn(factor := draw.brightness[at].item()):
-                channel *= factor
-            if _drawn(factor := draw.contrast[at].item()):
-                _change_contrast(channel, factor)
-            if _drawn(zoom := draw.low_resolution[at].item()):
-                apply_along_axes(channel, [low_resolution_matrix(n, zoom) for n in channel.shape])
-            if _drawn(gamma := draw.inverted_gamma[at].item()):
-                _change_gamma(channel, gamma, inverted=True)
-            if _drawn(gamma := draw.gamma[at].item()):
-                _change_gamma(channel, gamma, inverted=False)
-
-    each_sample(change, len(image), image.device)
+    pieces = [
+        partial(_change, draw, row, number, image) for row in range(len(image)) for number in range(image.shape[1])
+    ]
+    side_by_side(pieces, image.device)
     return image
+
+
+def _change(draw: IntensityDraw, row: int, number: int, image: Tensor) -> None:
+    """All that was drawn for one channel of one sample."""
+    at, channel = (row, number), image[row, number]
+    if _drawn(std := draw.noise_std[row].item()):
+        _add_noise(channel, std, int(draw.noise_seed[row]), number)
+    if _drawn((sigmas := draw.blur_sigma[at].tolist())[0]):
+        apply_along_axes(channel, [blur_matrix(n, s) for n, s in zip(channel.shape, sigmas, strict=True)])
+    if _drawn(factor := draw.brightness[at].item()):
+        channel *= factor
+    if _drawn(factor := draw.contrast[at].item()):
+        _change_contrast(channel, factor)
+    if _drawn(zoom := draw.low_resolution[at].item()):
+        apply_along_axes(channel, [low_resolution_matrix(n, zoom) for n in channel.shape])
+    if _drawn(gamma := draw.inverted_gamma[at].item()):
+        _change_gamma(channel, gamma, inverted=True)
+    if _drawn(gamma := draw.gamma[at].item()):
+        _change_gamma(channel, gamma, inverted=False)
 
 
 def _drawn(value: float) -> bool:
     return value == value  # NaN differs from itself
 
 
-def _add_noise(sample: Tensor, std: float, seed: int) -> None:
-    """Adds normal noise that is a function of the seed, and of the kind of device: each has its own generator."""
-    generator = torch.Generator(sample.device).manual_seed(seed)
-    for channel in sample:
-        channel += torch.empty_like(channel).normal_(0, std, generator=generator)
+def _add_noise(channel: Tensor, std: float, seed: int, number: int) -> None:
+    """Adds normal noise, a function of seed and channel, and of the kind of device: each has its own generator."""
+    # Odd, so that channels of one sample never share a seed (the golden ratio's bits, as in splitmix).
+    generator = torch.Generator(channel.device).manual_seed((seed + number * 0x9E3779B97F4A7C15) % 2**63)
+    channel += torch.empty_like(channel).normal_(0, std, generator=generator)
 
 
 def _change_contrast(channel: Tensor, factor: float) -> None:
@@ -134,18 +138,22 @@ def _change_contrast(channel: Tensor, factor: float) -> None:
 
 
 def _change_gamma(channel: Tensor, gamma: float, *, inverted: bool) -> None:
-    """Raises a channel, scaled to [0, 1], to the power `gamma`; its mean and deviation stay (nnU-Net).
+    """Raises a channel, as it rises above its least value, to the power `gamma`; mean and deviation stay (nnU-Net).
 
     Inverted, it is the distance from the brightest voxel that is raised, so dark and bright change their parts.
     """
     mean = _centre(channel)
     spread = torch.linalg.vector_norm(channel)
     low, high = channel.aminmax()
-    span = (high - low).clamp(min=1e-7)
-    channel.sub_(high if inverted else low).mul_((-1 if inverted else 1) / span)
+    least = 1e-7 * (high - low).clamp(min=1e-7) ** gamma
+    # Scaled by the deviation that it is to have, and not before: that is a pass less over the channel.
+    if inverted:
+        torch.sub(high, channel, out=channel)
+    else:
+        channel.sub_(low)
     channel.log_().mul_(gamma).exp_()  # four times as fast as pow_; 0 becomes -inf, and 0 again
     _centre(channel)
-    scale = spread / torch.linalg.vector_norm(channel).clamp(min=1e-7)
+    scale = spread / torch.maximum(torch.linalg.vector_norm(channel), least)
     channel.mul_(-scale if inverted else scale).add_(mean)
 
 

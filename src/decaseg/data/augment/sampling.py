@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,34 +25,54 @@ class Places:
     all_inside: bool
 
 
-def places(
-    matrix: Tensor, lattice: Tensor | None, source: Int3, patch: Int3, like: Tensor
-) -> Iterator[tuple[slice, Places]]:
-    """Goes through a patch slab by slab: planes of its first axis, and where their voxels lie in the source.
+@dataclass(frozen=True)
+class Turn:
+    """One sample's map from a patch into its source: place = matrix @ (offset from the patch's centre + bend) + centre.
 
-    `matrix` (3, 3) and `lattice` (3, *points) are one sample's draw, on the CPU; `like` lends device and dtype.
+    `tables` are the three terms of that sum without the bend, (3, patch[a]) for the axes x, y, z; `matrix` (3, 3) and
+    `lattice` (3, *points) or None make the bend.
     """
-    # Place = matrix @ (offset from the patch's centre + bend) + centre: a sum of three small tables, one an axis.
+
+    tables: tuple[Tensor, Tensor, Tensor]
+    matrix: Tensor
+    lattice: Tensor | None
+    source: Int3
+    patch: Int3
+    all_inside: bool
+
+    def slabs(self) -> list[slice]:
+        """Planes of the patch's first axis to work on at a time."""
+        planes = max(1, SLAB_VOXELS // (self.patch[1] * self.patch[2]))
+        return [slice(start, start + planes) for start in range(0, self.patch[0], planes)]
+
+    def at(self, slab: slice) -> Places:
+        """Where the voxels of a slab lie in the source."""
+        x, y, z = self.tables
+        along = [x[a, slab, None, None] + (y[a][:, None] + z[a]) for a in range(3)]
+        if self.lattice is not None:
+            shifts = smooth_shifts(self.lattice[None], self.patch, slab)[0]
+            bend = torch.einsum("ij,jxyz->ixyz", self.matrix, shifts)
+            along = [place.add_(bend[a]) for a, place in enumerate(along)]
+        return Places((along[0].flatten(), along[1].flatten(), along[2].flatten()), self.source, self.all_inside)
+
+
+def turn(matrix: Tensor, lattice: Tensor | None, source: Int3, patch: Int3, like: Tensor) -> Turn:
+    """`matrix` (3, 3) and `lattice` (3, *points) are one sample's draw, on the CPU; `like` lends device and dtype."""
     tables = [matrix[:, a, None] * (torch.arange(n) - (n - 1) / 2) for a, n in enumerate(patch)]
-    # The source's centre, or half a voxel before it where the shapes differ by an odd number: voxels stay on voxels.
-    centre = torch.tensor([(p - 1) / 2 + (s - p) // 2 for s, p in zip(source, patch, strict=True)])
+    centre = torch.tensor(centre_of(source, patch))
     reach = torch.tensor(patch) / 2
     if lattice is not None:
         reach = reach + lattice.abs().amax((1, 2, 3)) * torch.tensor([n / (lattice.shape[-1] - 3) for n in patch])
     reach = matrix.abs() @ reach
     all_inside = bool(((centre - reach >= 0) & (centre + reach <= torch.tensor(source) - 1)).all())
     x, y, z = (table.to(like) for table in (tables[0] + centre[:, None], *tables[1:]))
-    bend = None
-    if lattice is not None:
-        shifts = smooth_shifts(lattice[None].to(like), patch)[0]
-        bend = torch.einsum("ij,jxyz->ixyz", matrix.to(like), shifts)
-    planes = max(1, SLAB_VOXELS // (patch[1] * patch[2]))
-    for start in range(0, patch[0], planes):
-        slab = slice(start, start + planes)
-        along = [x[a, slab, None, None] + (y[a][:, None] + z[a]) for a in range(3)]
-        if bend is not None:
-            along = [place.add_(bend[a, slab]) for a, place in enumerate(along)]
-        yield slab, Places((along[0].flatten(), along[1].flatten(), along[2].flatten()), source, all_inside)
+    bent = None if lattice is None else lattice.to(like)
+    return Turn((x, y, z), matrix.to(like), bent, source, patch, all_inside)
+
+
+def centre_of(source: Int3, patch: Int3) -> list[float]:
+    """The source's centre, or half a voxel before it where shapes differ by an odd number: voxels stay on voxels."""
+    return [(p - 1) / 2 + (s - p) // 2 for s, p in zip(source, patch, strict=True)]
 
 
 def look_up_linear(image: Tensor, where: Places, out: Tensor) -> None:
@@ -91,8 +111,10 @@ def look_up_nearest(label: Tensor, where: Places, out: Tensor) -> None:
     out.copy_(value.view(out.shape))
 
 
-def look_up_smooth(label: Tensor, where: Places, out: Tensor) -> None:
+def look_up_smooth(label: Tensor, linear: Callable[[Tensor, Tensor], None], out: Tensor) -> None:
     """The label that holds most of each place when every label's mask is interpolated linearly, into `out` (*slab).
+
+    `linear` interpolates images (C, *source) into (C, *slab).
 
     Contours turn without the steps of the nearest voxel; a place that belongs to no label by half is background
     unless one label holds more of it than background does.
@@ -103,7 +125,7 @@ def look_up_smooth(label: Tensor, where: Places, out: Tensor) -> None:
         return
     masks = torch.stack([label == v for v in values]).float()
     held = masks.new_empty((len(values), *out.shape))
-    look_up_linear(masks, where, held)
+    linear(masks, held)
     most, which = held.max(dim=0)
     table = torch.tensor(values, dtype=label.dtype, device=label.device)
     out.copy_(torch.where(most > 1 - held.sum(dim=0), table[which], 0))

@@ -1,29 +1,31 @@
-"""Works on several samples of a batch at once, each with one thread, instead of on one sample with all of them."""
+"""Works on several pieces of a batch at once, each with one thread, instead of on one with all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Barrier
 
 import torch
 
-# Threads that share one operation wait for each other at its end, hundreds of times a sample; samples never do.
-# A batch of one takes longer so, but no bit of a sample depends on the samples beside it or on the threads.
+# Threads that share one operation wait for each other at its end, hundreds of times a sample; pieces never do. They are
+# smaller than samples, since one sample in three is turned or scaled and takes many times as long as the others: two
+# threads with a sample each gain a third of what they could (benchmarks/augmentation/). The pieces and how each is made
+# do not depend on the number of threads, so no bit of a sample does.
 
 
-def each_sample(work: Callable[[int], None], samples: int, device: torch.device) -> None:
-    """Calls `work(0)` to `work(samples - 1)`, on a processor as many at a time as torch has threads.
+def side_by_side(pieces: Sequence[Callable[[], None]], device: torch.device) -> None:
+    """Calls all pieces, on a processor as many at a time as torch has threads, in their order.
 
-    Returns when all are done; raises what one of them raised. `work` must write to its own sample only.
+    Returns when all are done; raises what one of them raised. A piece must write to its own part of the batch only.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads < 2:
-        for sample in range(samples):
-            work(sample)
+        for piece in pieces:
+            piece()
         return
-    for _ in _crew(threads).map(work, range(samples)):
+    for _ in _crew(threads).map(lambda piece: piece(), pieces):
         pass
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from decaseg.data.augment.axiswise import Band
 from decaseg.data.augment.elastic import draw_elastic
-from decaseg.data.augment.sampling import look_up_linear, look_up_nearest, look_up_smooth, places
-from decaseg.data.augment.side_by_side import each_sample
+from decaseg.data.augment.sampling import look_up_linear, look_up_nearest, look_up_smooth, turn
+from decaseg.data.augment.side_by_side import side_by_side
+from decaseg.data.augment.stretching import Stretch, stretch_of, stretched
 from decaseg.geometry import Int3, int3
 
 
@@ -106,39 +110,80 @@ def apply_spatial(
     Images are interpolated linearly, 0 outside; labels by nearest neighbour or smoothly (see `look_up_smooth`), so they
     stay labels. Where a sample is only mirrored or turned by right angles its voxels are copied, none is interpolated.
     """
-    look_up_label = look_up_smooth if smooth_labels else look_up_nearest
-    source = int3(image.shape[2:])
-    middle = tuple(slice((s - p) // 2, (s - p) // 2 + p) for s, p in zip(source, patch, strict=True))
     moved = image.new_empty((*image.shape[:2], *patch))
     labels = label.new_empty((len(label), *patch))
-
-    def cut(row: int) -> None:
-        matrix = draw.matrices[row]
+    turned: list[Piece] = []
+    others: list[Piece] = []
+    for row, matrix in enumerate(draw.matrices):
+        cut = _Cut(image[row], label[row], moved[row], labels[row], smooth_labels)
         lattice = draw.lattice[row] if draw.lattice is not None and bool(draw.lattice[row].any()) else None
-        if lattice is None and (order := _voxel_order(matrix, patch)) is not None:
-            moved[row] = _reordered(image[row][:, *middle], *order)
-            labels[row] = _reordered(label[row][None, *middle], *order)[0]
-            return
-        for slab, where in places(matrix, lattice, source, patch, image):
-            look_up_linear(image[row], where, moved[row, :, slab])
-            look_up_label(label[row], where, labels[row, slab])
-
-    each_sample(cut, len(image), image.device)
+        stretch = stretch_of(matrix) if lattice is None else None
+        if stretch is None:
+            turned += cut.turned(matrix, lattice)
+        elif stretch.only_moves_voxels(patch):
+            others += cut.reordered(stretch)
+        else:
+            others += cut.stretched(stretch)
+    side_by_side([*turned, *others], image.device)  # the longest first, so that threads end together
     return moved, labels
 
 
-def _voxel_order(matrix: Tensor, patch: Int3) -> tuple[list[int], list[int]] | None:
-    """For a matrix that only moves voxels: the source's axis for each of the patch's, and which of those run back."""
-    if not bool(((matrix == 0) | (matrix.abs() == 1)).all()):
-        return None
-    axes = matrix.abs().argmax(0).tolist()
-    backwards = [a for a in range(3) if matrix[axes[a], a] < 0]
-    return (axes, backwards) if all(patch[a] == n for a, n in zip(axes, patch, strict=True)) else None
+Piece = Callable[[], None]
 
 
-def _reordered(cut: Tensor, axes: list[int], backwards: list[int]) -> Tensor:
-    """(C, *patch) with its axes in another order, some of them running back."""
-    return cut.permute(0, *(1 + a for a in axes)).flip([1 + a for a in backwards])
+@dataclass(frozen=True)
+class _Cut:
+    """One sample: (C, *source) and (*source), and where its patch goes, (C, *patch) and (*patch)."""
+
+    image: Tensor
+    label: Tensor
+    out: Tensor
+    out_label: Tensor
+    smooth_labels: bool
+
+    @property
+    def source(self) -> Int3:
+        return int3(self.label.shape)
+
+    @property
+    def patch(self) -> Int3:
+        return int3(self.out_label.shape)
+
+    def turned(self, matrix: Tensor, lattice: Tensor | None) -> list[Piece]:
+        """A piece a slab."""
+        how = turn(matrix, lattice, self.source, self.patch, self.image)
+
+        def one(slab: slice) -> None:
+            where = how.at(slab)
+            look_up_linear(self.image, where, self.out[:, slab])
+            if self.smooth_labels:
+                look_up_smooth(self.label, lambda masks, out: look_up_linear(masks, where, out), self.out_label[slab])
+            else:
+                look_up_nearest(self.label, where, self.out_label[slab])
+
+        return [partial(one, slab) for slab in how.slabs()]
+
+    def reordered(self, stretch: Stretch) -> list[Piece]:
+        """A piece a channel, and one for the labels."""
+        middle = tuple(slice((s - p) // 2, (s - p) // 2 + p) for s, p in zip(self.source, self.patch, strict=True))
+        pairs = [*zip(self.image.split(1), self.out.split(1), strict=True), (self.label[None], self.out_label[None])]
+        return [partial(stretch.reorder, source[:, *middle], out) for source, out in pairs]
+
+    def stretched(self, stretch: Stretch) -> list[Piece]:
+        """A piece a channel and block of planes, and one or a few for the labels."""
+        how = stretched(stretch, self.source, self.patch)
+        pieces = [
+            partial(how.linear, block, self.image[c : c + 1], self.out[c : c + 1, block.rows])
+            for block in how.along[0]
+            for c in range(len(self.image))
+        ]
+        if not self.smooth_labels:
+            return [*pieces, partial(how.nearest, self.label, self.out_label)]
+
+        def smooth(block: Band) -> None:
+            look_up_smooth(self.label, partial(how.linear, block), self.out_label[block.rows])
+
+        return [*pieces, *(partial(smooth, block) for block in how.along[0])]
 
 
 def _rotation(angle: Tensor, axis: int) -> Tensor:
