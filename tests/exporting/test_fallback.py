@@ -12,6 +12,7 @@ from torch import nn
 from decaseg.exporting.fallback import groups_of, layers_of, quantised_layers, revert
 from decaseg.exporting.int8 import quantised as quantise_by_nncf
 from decaseg.exporting.openvino_ir import write_openvino
+from decaseg.nets.merged import merged
 from decaseg.nets.spec import NetworkSpec
 from decaseg.nets.unet import build
 
@@ -30,17 +31,22 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+MERGED = ", merged"  # as `decaseg export` quantises them
+
+
+@pytest.fixture(scope="module", params=[*NETWORKS, "batch" + MERGED, "instance" + MERGED, "residual batch" + MERGED])
 def quantised(request, tmp_path_factory):
     """The float model, NNCF's model of it, and an input; weights are drawn, norms and biases moved from their start."""
     torch.manual_seed(0)
-    network = build(NETWORKS[request.param])
+    network = build(NETWORKS[request.param.removesuffix(MERGED)])
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d) and module.bias is not None:
             module.bias.data.normal_(0, 0.3)
+    if request.param.endswith(MERGED):
+        network = merged(network)
     folder = tmp_path_factory.mktemp("ir")
     write_openvino(network, 2, (16, 16, 16), folder, "fp32")
     original = openvino.Core().read_model(str(folder / "model.xml"))
@@ -80,3 +86,10 @@ def test_one_group_back_leaves_the_others_in_int8(quantised):
 def test_a_skip_falls_back_with_both_layers_that_read_it(quantised):
     _, model, _ = quantised
     assert max(len(group.layers) for group in groups_of(model)) == 2
+
+
+def test_merged_ways_up_are_int8_without_a_concatenation(quantised, request):
+    original, model, _ = quantised
+    concatenates = any(op.get_type_name() == "Concat" for op in model.get_ops())
+    assert concatenates == (MERGED not in request.node.name)
+    assert len(quantised_layers(model)) == len(layers_of(original))
