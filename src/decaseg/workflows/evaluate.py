@@ -15,6 +15,7 @@ import numpy as np
 
 from decaseg.data.targets import Target
 from decaseg.inference.predictor import Predictor
+from decaseg.inference.restore import Wanted
 from decaseg.metrics.case import CaseScores, score_case
 from decaseg.metrics.summary import summarise, write_csv
 from decaseg.reporting.animation import draw_animation
@@ -25,6 +26,7 @@ from decaseg.storage import nifti
 from decaseg.storage.decathlon import CaseFiles, Dataset, read_dataset
 from decaseg.storage.files import read_json, replacing, write_json
 from decaseg.volume import Volume
+from decaseg.workflows.calibrating import Rows, Tally, calibration_document, calibration_note
 from decaseg.workflows.models import Model, open_model
 from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
 
@@ -62,12 +64,15 @@ def run(
     check_groups(wishes, [files.case for files in chosen])
     out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, CaseScores] = {}
+    reliability: dict[str, Rows] = {}
     with progress("evaluating", lines=True) as advance:
         for number, files in enumerate(chosen, 1):
-            scores[files.case] = _evaluate_case(files, dataset.labels, opened.predictor, scoring, out, pictures)
+            found = _evaluate_case(files, dataset.labels, opened.predictor, scoring, out, pictures)
+            scores[files.case], reliability[files.case] = found
             advance(number, len(chosen))
     document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
-    document |= {"shown": _shown(opened.predictor, dataset)}
+    document |= {"shown": _shown(opened.predictor, dataset), "calibration": calibration_note(reliability)}
+    write_json(out / "calibration.json", calibration_document(reliability))
     write_csv(out / "metrics.csv", scores)
     if opened.run is not None:
         write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
@@ -136,11 +141,13 @@ def hash_of_case(case: str) -> str:
 
 def _evaluate_case(
     files: CaseFiles, labels_known: Collection[int], predictor: Predictor, scoring: Scoring, out: Path, pictures: bool
-) -> CaseScores:
-    """Predicts, scores, and writes prediction, truth, image and pictures of one case."""
+) -> tuple[CaseScores, Rows]:
+    """Predicts, scores, counts how right probabilities were; writes prediction, truth, image and pictures of a case."""
     image, truth = read_pair(files, labels_known)
     try:
-        labels = predictor(image).labels
+        prepared = predictor.prepare(image)
+        tally = Tally(truth, prepared.undo, predictor.target)
+        labels = predictor.predict(prepared, Wanted(watch=tally.see)).labels
     except ValueError as error:
         raise ValueError(f"{files.image}: {error}") from None
     target = predictor.target
@@ -155,7 +162,7 @@ def _evaluate_case(
         channel = predictor.preprocessing.channel_indices[0] if image.array.shape[0] > 1 else 0
         draw_overlay(out / "overlays" / f"{files.case}.png", image, labels, painted, names, caption, channel)
         draw_animation(out / "overlays" / f"{files.case}.gif", image, labels, painted, names, caption, channel)
-    return scores
+    return scores, tally.rows()
 
 
 def read_pair(files: CaseFiles, labels: Collection[int]) -> tuple[Volume, Volume]:
