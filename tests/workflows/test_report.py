@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from decaseg.cli import call
 from decaseg.workflows import report
 from tests.reporting.evaluations import write_bundle, write_evaluation, write_run
 
@@ -23,6 +24,32 @@ def test_run_evaluation_and_bundle_go_to_one_page(tmp_path, capsys):
     text = out.read_text(encoding="utf-8")
     assert all(f">{title}</h2>" in text for title in ("Structures", "Training", "Export"))
     assert not (folder / "report").exists()
+
+
+def test_options_that_lead_nowhere_are_one_line(tmp_path, capsys):
+    folder = write_evaluation(tmp_path / "e", ["a", "b"])
+    for option, words in (
+        ("--compare", "is no evaluation (it has no metrics.json)"),
+        ("--benchmark", "has no benchmark.json"),
+        ("--run", "is no RUN"),
+        ("--out", "is a folder"),
+    ):
+        assert call(["report", str(folder), option, str(tmp_path)]) == 2
+        told = capsys.readouterr().err
+        assert words in told and len(told.strip().splitlines()) == 1
+    assert not (folder / "report").exists()
+
+
+def test_what_is_neither_run_nor_evaluation_is_one_line_that_names_what_is_missing(tmp_path, capsys):
+    assert call(["report", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "plan.json" in told and "metrics.json" in told and len(told.strip().splitlines()) == 1
+
+
+def test_comparing_from_the_command_line(tmp_path):
+    here, there = (write_evaluation(tmp_path / name, ["a", "b"]) for name in ("here", "there"))
+    assert call(["report", str(here), "--compare", str(there)]) == 0
+    assert "Compared with there" in (here / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_reporting_brings_neither_torch_nor_matplotlib():

@@ -51,9 +51,7 @@ class Reliability:
         return cls(voxels, np.maximum(sums, 0.0), true)
 
     def __add__(self, other: Reliability) -> Reliability:
-        return Reliability(
-            self.voxels + other.voxels, self.probability + other.probability, self.true + other.true
-        )
+        return Reliability(self.voxels + other.voxels, self.probability + other.probability, self.true + other.true)
 
     @property
     def error(self) -> float | None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 
@@ -102,14 +103,13 @@ def _hits(lines: Mapping[str, Points], x: Axis, x_name: str) -> str:
     places = sorted(said)
     if len(places) > MOST_HITS:
         places = [places[round(i)] for i in np.linspace(0, len(places) - 1, MOST_HITS)]
-    edges = [x.start, *((x(a) + x(b)) / 2 for a, b in zip(places, places[1:], strict=False)), x.stop]
+    edges = [x.start, *((x(a) + x(b)) / 2 for a, b in pairwise(places)), x.stop]
     parts = []
     for place, left, right in zip(places, edges, edges[1:], strict=False):
         words = escape(f"{x_name} {number(place)}\n" + "\n".join(said[place]))
-        parts.append(
-            f'<g class="hit"><title>{words}</title><rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 1):.1f}" '
-            f'height="{HEIGHT - BOTTOM - TOP}"/><line x1="{x(place)}" x2="{x(place)}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></g>'
-        )
+        stripe = box("", left, TOP, right - left, HEIGHT - BOTTOM - TOP)
+        upright = line("", x(place), TOP, x(place), HEIGHT - BOTTOM)
+        parts.append(f'<g class="hit"><title>{words}</title>{stripe}{upright}</g>')
     return "".join(parts)
 
 
@@ -125,6 +125,12 @@ def text(x: float, y: float, words: str, kind: str = "tick", anchor: str = "star
 
 def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def box(kind: str, x: float, y: float, width: float, height: float) -> str:
+    """A rectangle, at least a unit wide and high, so that it can be seen."""
+    size = f'width="{max(width, 1):.1f}" height="{max(height, 1):.1f}"'
+    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" {size}/>'
 
 
 def y_scale(y: Axis, name: str, left: float = LEFT, right: float = WIDTH - RIGHT) -> str:

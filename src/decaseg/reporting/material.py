@@ -58,7 +58,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Beside:
-    """What belongs to a folder's report and lies elsewhere: a RUN, a BUNDLE, a benchmark's folder, another evaluation."""
+    """What belongs to a folder's report and lies elsewhere: a RUN, a BUNDLE, a benchmark, another evaluation."""
 
     run: Path | None = None
     bundle: Path | None = None
@@ -227,9 +227,7 @@ def _turning(folder: Path, cases: Mapping[str, Any]) -> dict[str, Path]:
     return found
 
 
-def _calibration(
-    folder: Path, other: Mapping[str, Any], cases: Mapping[str, Any]
-) -> dict[str, dict[str, Reliability]]:
+def _calibration(folder: Path, other: Mapping[str, Any], cases: Mapping[str, Any]) -> dict[str, dict[str, Reliability]]:
     """calibration.json, where metrics.json speaks of it: one that an earlier evaluation left is of other scores."""
     path = folder / "calibration.json"
     if not isinstance(other.get("calibration"), dict) or not path.is_file():

@@ -16,7 +16,11 @@ from decaseg.reporting.sections import calibration, comparison, export, failures
 from decaseg.reporting.sections.distributions import Row, distribution_chart
 from decaseg.reporting.sections.headline import facts, headline, mean_dice
 from decaseg.reporting.sections.statistics import (
-    all_statistics, groups_table, interval_of, metrics_of, structures_table,
+    all_statistics,
+    groups_table,
+    interval_of,
+    metrics_of,
+    structures_table,
 )  # fmt: skip
 from decaseg.reporting.words import metric_words, said, signed, tree
 from decaseg.storage.files import write_text
@@ -183,12 +187,15 @@ def _calibration(scores: Scores, safe: Safe) -> dict[str, Any]:
             charts.append((name, svg, calibration.calibration_words(found)))
     if charts:
         return {"charts": charts, "missing": ""}
-    missing = "Not known: this evaluation kept no probabilities. decaseg evaluate counts them; scored label maps have none."
+    missing = (
+        "Not known: this evaluation kept no probabilities. decaseg evaluate counts them; scored label maps have none."
+    )
     return {"charts": [], "missing": missing}
 
 
 def _comparison(found: comparison.Compared, material: Material, safe: Safe) -> dict[str, Any]:
-    assert material.scores is not None and material.other is not None
+    assert material.scores is not None
+    assert material.other is not None
     document = found.comparison.to_json()
     rows = []
     for structure, metrics in found.comparison.structures.items():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.metrics.calibration import BINS, Reliability, pooled
-from decaseg.reporting.charts import HEIGHT, Axis, escape, line, opened, x_scale, y_axis, y_scale
-from decaseg.reporting.words import counted, percent, signed
+from decaseg.reporting.charts import HEIGHT, Axis, line, opened, x_scale, y_axis, y_scale
+from decaseg.reporting.words import counted, percent
 
 SIDE = 470  # narrower than the other charts: nearly square, as the diagonal wants it
 RESAMPLES = 2000
@@ -54,17 +55,18 @@ def calibrated(cases: Mapping[str, Mapping[str, Reliability]], structure: str, s
 def calibration_words(found: Calibrated) -> list[str]:
     """What the diagram shows, in sentences."""
     total = found.total
-    assert total.error is not None and total.excess is not None
+    assert total.error is not None
+    assert total.excess is not None
     interval = ""
     if found.error_ci95 is not None:
-        interval = f" (95 % interval {percent(found.error_ci95[0])} to {percent(found.error_ci95[1])})"
-    words = [f"Probabilities are off by {percent(total.error)} on average{interval}."]
+        interval = f" (95 % interval {100 * found.error_ci95[0]:.2g} to {100 * found.error_ci95[1]:.2g})"
+    words = [f"Off by {100 * total.error:.2g} percentage points on average{interval}."]
     if abs(total.excess) < 0.01:
         words.append("Neither too sure nor too doubtful on the whole.")
     elif total.excess > 0:
-        words.append(f"Overconfident: {signed(100 * total.excess, 2)} percentage points above what was true.")
+        words.append(f"Overconfident: {100 * total.excess:.2g} points above what was true.")
     else:
-        words.append(f"Underconfident: {signed(100 * total.excess, 2)} percentage points below what was true.")
+        words.append(f"Underconfident: {-100 * total.excess:.2g} points below what was true.")
     if total.overlooked:
         words.append(f"{percent(total.overlooked)} of the structure's voxels were given less than 5 %.")
     return words

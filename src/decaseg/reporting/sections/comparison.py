@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 
 from decaseg.metrics import CaseScores, Comparison, compare
-from decaseg.reporting.charts import WIDTH, Axis, dot, escape, line, opened, round_ticks, text, x_scale, y_axis, y_scale
+from decaseg.reporting.charts import WIDTH, Axis, box, dot, line, opened, round_ticks, text, x_scale, y_axis, y_scale
 from decaseg.reporting.material import Scores
 from decaseg.reporting.words import counted, listed, shortened, signed
 
@@ -120,7 +121,7 @@ def changes_chart(found: Compared) -> str:
     spoken = f"from {signed(values[0])} to {signed(values[-1])}, mean {signed(mean.mean)}"
     parts = [opened("Difference of Dice, case by case", spoken), y_scale(y, "Dice here less Dice there")]
     top, bottom = y(mean.ci95[1]), y(mean.ci95[0])
-    parts.append(f'<rect class="band" x="{left}" width="{right - left}" y="{top}" height="{max(bottom - top, 1):.1f}"/>')
+    parts.append(box("band", left, top, right - left, bottom - top))
     step = (right - left) / len(values)
     wide = min(0.72 * step, 26.0)
     for place, c in enumerate(found.changes):

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.reporting.charts import (
-    BOTTOM, COLOURS, WIDTH, Axis, dot, line, number, opened, round_ticks, text, x_scale,
+    BOTTOM,
+    COLOURS,
+    WIDTH,
+    Axis,
+    dot,
+    line,
+    number,
+    opened,
+    round_ticks,
+    text,
+    x_scale,
 )  # fmt: skip
 from decaseg.reporting.words import metric_words, said, shortened, with_unit
 

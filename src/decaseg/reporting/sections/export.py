@@ -58,7 +58,13 @@ def speed_of(benchmark: Mapping[str, Any] | None) -> Speed | None:
     columns = ("Engine", "Seconds a case", "Times as fast", "Peak memory", "Mean Dice", "Difference of Dice")
     conclusions = benchmark.get("conclusions")
     lines = [str(line) for line in conclusions] if isinstance(conclusions, list) else []
-    return Speed(speed_chart(models), columns, tuple(_row(m, i) for i, m in enumerate(models)), _note(benchmark, models), tuple(lines))
+    return Speed(
+        speed_chart(models),
+        columns,
+        tuple(_row(m, i) for i, m in enumerate(models)),
+        _note(benchmark, models),
+        tuple(lines),
+    )
 
 
 def _row(m: Model, place: int) -> tuple[str, tuple[str, ...]]:
@@ -76,7 +82,9 @@ def _row(m: Model, place: int) -> tuple[str, tuple[str, ...]]:
 
 
 def _note(benchmark: Mapping[str, Any], models: Sequence[Model]) -> str:
-    machine, settings = ({} if not isinstance(benchmark.get(k), Mapping) else benchmark[k] for k in ("machine", "settings"))
+    machine, settings = (
+        {} if not isinstance(benchmark.get(k), Mapping) else benchmark[k] for k in ("machine", "settings")
+    )
     parts = [str(machine[k]) + end for k, end in (("processor", ""), ("cores", " cores")) if machine.get(k)]
     parts += [str(settings["case"])] if settings.get("case") else []
     return ", ".join([*parts, f"differences are to {models[0].name}"])

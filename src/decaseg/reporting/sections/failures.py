@@ -52,8 +52,12 @@ def _rows(cases: Cases, structure: str) -> list[tuple[str, Mapping[str, float]]]
 def _empty(cases: Cases, name: str) -> list[Note]:
     """A structure of which nothing was predicted, one that is not there, and one predicted somewhere else."""
     rows = [(c, r) for c, r in _rows(cases, name) if "volume_ml" in r and "volume_truth_ml" in r]
-    missed = sorted(((r["volume_truth_ml"], c) for c, r in rows if not r["volume_ml"] and r["volume_truth_ml"]), reverse=True)
-    invented = sorted(((r["volume_ml"], c) for c, r in rows if r["volume_ml"] and not r["volume_truth_ml"]), reverse=True)
+    missed = sorted(
+        ((r["volume_truth_ml"], c) for c, r in rows if not r["volume_ml"] and r["volume_truth_ml"]), reverse=True
+    )
+    invented = sorted(
+        ((r["volume_ml"], c) for c, r in rows if r["volume_ml"] and not r["volume_truth_ml"]), reverse=True
+    )
     astray = [c for c, r in rows if r["volume_ml"] and r["volume_truth_ml"] and r.get("dice") == 0]
     notes = []
     if missed:
@@ -82,14 +86,20 @@ def _lesions(cases: Cases, structures: Sequence[str]) -> list[Note]:
     for name in structures:
         rows = [(c, r) for c, r in _rows(cases, name) if "lesions_missed" in r and "lesions_found" in r]
         counted_any |= bool(rows)
-        missed, found, false = (int(sum(r.get(k, 0) for _, r in rows)) for k in ("lesions_missed", "lesions_found", "lesions_false"))
+        missed, found, false = (
+            int(sum(r.get(k, 0) for _, r in rows)) for k in ("lesions_missed", "lesions_found", "lesions_false")
+        )
         if missed:
             worst = sorted((c for c, r in rows if r["lesions_missed"]), key=lambda c: -cases[c][name]["lesions_missed"])
             words = f"{name}: {missed} of {counted(missed + found, 'lesion')} missed, in {counted(len(worst), 'case')}."
             notes.append(Note(words, tuple(worst), "lesion missed", True))
         if false:
-            worst = sorted((c for c, r in rows if r.get("lesions_false")), key=lambda c: -cases[c][name]["lesions_false"])
-            words = f"{name}: {counted(false, 'lesion')} predicted where there {'is' if false == 1 else 'are'} none, in {counted(len(worst), 'case')}."
+            worst = sorted(
+                (c for c, r in rows if r.get("lesions_false")), key=lambda c: -cases[c][name]["lesions_false"]
+            )
+            are = "is" if false == 1 else "are"
+            where = f"in {counted(len(worst), 'case')}"
+            words = f"{name}: {counted(false, 'lesion')} predicted where there {are} none, {where}."
             notes.append(Note(words, tuple(worst), "lesion made up", True))
         if rows and not missed and not false:
             notes.append(Note(f"{name}: all {counted(found, 'lesion')} found, none made up."))
@@ -123,16 +133,16 @@ def _bias(cases: Cases, name: str) -> list[Note]:
         return []
     low, high = found.ci95
     share = f", {percent(abs(found.bias) / found.mean_true)} of the mean volume" if found.mean_true else ""
+    interval = f"95 % interval {signed(low)} to {signed(high)} ml"
     if not found.shown:
-        words = f"{name}: no bias of volume is shown (mean {signed(found.bias)} ml, 95 % interval {signed(low)} to {signed(high)} ml)."
-        return [Note(words)]
+        return [Note(f"{name}: no bias of volume is shown (mean {signed(found.bias)} ml, {interval}).")]
     way = "too large" if found.bias > 0 else "too small"
-    words = f"{name}: volumes come out {way}, by {abs(found.bias):.3g} ml on average{share} (95 % interval {signed(low)} to {signed(high)} ml)."
+    words = f"{name}: volumes come out {way}, by {abs(found.bias):.3g} ml on average{share} ({interval})."
     return [Note(words)]
 
 
 def _sizes(cases: Cases, name: str) -> list[Note]:
-    """Whether the smallest third of a structure does worse than the largest; bootstrapped, so that chance says nothing."""
+    """Whether the smallest third of a structure does worse than the largest, beyond what chance would do."""
     rows = sorted(((r["volume_truth_ml"], r["dice"], c) for c, r in _rows(cases, name)
                    if r.get("volume_truth_ml") and "dice" in r))  # fmt: skip
     if len(rows) < FEWEST_FOR_SIZES:
@@ -145,8 +155,9 @@ def _sizes(cases: Cases, name: str) -> list[Note]:
     if gap < FALLING or not apart:
         return []
     words = (
-        f"{name}: small ones do worse. Below {said('volume_ml', rows[third - 1][0])} the mean Dice is {small.mean():.3f}, "
-        f"above {said('volume_ml', rows[-third][0])} it is {large.mean():.3f} (thirds of {third} cases)."
+        f"{name}: small ones do worse. Below {said('volume_ml', rows[third - 1][0])} the mean Dice is "
+        f"{small.mean():.3f}, above {said('volume_ml', rows[-third][0])} it is {large.mean():.3f} "
+        f"(thirds of {third} cases)."
     )
     return [Note(words, tuple(c for _, _, c in sorted(rows[:third], key=lambda row: row[1])[:3]))]
 

@@ -56,7 +56,10 @@ def featured(scores: Scores, ranked: Sequence[str]) -> list[Shown]:
                 title,
                 case,
                 f"{mean_dice(rows):.3f}",
-                tuple((name, tuple((metric_words(m), said(m, row[m])) for m in TOLD if m in row)) for name, row in rows.items()),
+                tuple(
+                    (name, tuple((metric_words(m), said(m, row[m])) for m in TOLD if m in row))
+                    for name, row in rows.items()
+                ),
                 inline_still(scores.pictures[case], FEATURED_WIDTH),
                 inline_motion(scores.animations[case], MOST_SCROLLING) if case in scores.animations else None,
                 inline_motion(scores.turning[case], MOST_TURNING) if case in scores.turning else None,

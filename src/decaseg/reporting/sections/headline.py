@@ -90,7 +90,6 @@ def facts(material: Material) -> list[tuple[str, str]]:
         found.append((f"{max(p.step for p in points):,.0f}".replace(",", " "), "training steps"))
         found.append((duration(max(p.elapsed_s for p in points)), "training time"))
     if material.scores:
-        for key in ("engine", "precision"):
-            if isinstance(word := material.scores.other.get(key), str):
-                found.append((word, key))
+        other = material.scores.other
+        found += [(other[key], key) for key in ("engine", "precision") if isinstance(other.get(key), str)]
     return found

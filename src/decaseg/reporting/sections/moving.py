@@ -30,8 +30,13 @@ def inline_motion(path: Path, most_bytes: int) -> Inline | None:
     for height, quality, every in TRIES:
         chosen = [_no_higher(frame, height, image) for frame in frames[::every]]
         buffer = io.BytesIO()
-        chosen[0].save(buffer, format="WEBP", save_all=True, append_images=chosen[1:], loop=0, quality=quality, method=1,
-                       duration=[every * t for t in times[::every]])  # fmt: skip
+        motion = {
+            "save_all": True,
+            "append_images": chosen[1:],
+            "duration": [every * t for t in times[::every]],
+            "loop": 0,
+        }
+        chosen[0].save(buffer, format="WEBP", quality=quality, method=1, **motion)
         if buffer.tell() <= most_bytes:
             return Inline(data_uri("image/webp", buffer.getvalue()), chosen[0].width, chosen[0].height)
     return None

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
-from decaseg.reporting.charts import WIDTH, Axis, escape, line, number, opened, round_ticks, text, x_scale, y_axis, y_scale
+from decaseg.reporting.charts import (
+    WIDTH,
+    Axis,
+    line,
+    number,
+    opened,
+    round_ticks,
+    text,
+    x_scale,
+    y_axis,
+    y_scale,
+)
 from decaseg.reporting.material import is_number
 from decaseg.reporting.words import shortened, signed
 
@@ -83,7 +95,11 @@ def speed_chart(models: Sequence[Model]) -> str:
     times = [t for m in drawn for t in (m.seconds, *m.quartiles) if t > 0]
     x, y = Axis(min(times) / 1.3, max(times) * 1.6, 74, WIDTH - 18, log=True), y_axis(low, high)
     spoken = "; ".join(f"{m.name}: {number(m.seconds)} s, Dice {m.dice:.4f}" for m in drawn)
-    parts = [opened("Mean Dice against seconds a case", spoken), y_scale(y, "Mean Dice"), x_scale(x, "Seconds a case (log scale)")]
+    parts = [
+        opened("Mean Dice against seconds a case", spoken),
+        y_scale(y, "Mean Dice"),
+        x_scale(x, "Seconds a case (log scale)"),
+    ]
     parts.append(line("zero", x.start, y(first), x.stop, y(first)))
     taken: list[tuple[float, float]] = []
     for place, m in enumerate(drawn):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from decaseg.reporting.charts import Points, line_chart
+from decaseg.reporting.charts import line_chart
 from decaseg.reporting.material import Log
 from decaseg.reporting.words import counted
-
 
 FEWEST = 2  # points of a curve: one is said in words
 
@@ -27,7 +26,7 @@ def curves(log: Log | None) -> list[Curve]:
         return []
     x = "step" if all(p.step for p in (*log.epochs, *log.validations)) else "epoch"
 
-    def over_time(key: str, times: float = 1.0) -> Points:
+    def over_time(key: str, times: float = 1.0) -> list[tuple[float, float]]:
         return [(getattr(p, x), times * p.values[key]) for p in log.epochs if key in p.values]
 
     names = list(dict.fromkeys(name for p in log.validations for name in p.values))
@@ -56,7 +55,11 @@ def log_note(log: Log | None) -> str:
         parts.append(f"Ended: {log.ending['reason']}.")
     if len(log.epochs) == 1 and not curves(log):
         values = log.epochs[0].values
-        said = {"train_loss": "training loss {:.4g}", "lr": "learning rate {:.2g}", "wait_share": "{:.0%} of the time waiting for data"}
+        said = {
+            "train_loss": "training loss {:.4g}",
+            "lr": "learning rate {:.2g}",
+            "wait_share": "{:.0%} of the time waiting for data",
+        }
         found = [words.format(values[key]) for key, words in said.items() if key in values]
         parts.append(f"One epoch was logged: {', '.join(found)}." if found else "One epoch was logged.")
     if log.torn:

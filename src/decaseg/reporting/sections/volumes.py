@@ -8,7 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from decaseg.metrics import bootstrap_ci95
-from decaseg.reporting.charts import HEIGHT, RIGHT, WIDTH, Axis, dot, line, number, opened, round_ticks, text, x_scale, y_axis, y_scale
+from decaseg.reporting.charts import (
+    HEIGHT,
+    RIGHT,
+    WIDTH,
+    Axis,
+    box,
+    dot,
+    line,
+    number,
+    opened,
+    round_ticks,
+    text,
+    x_scale,
+    y_axis,
+    y_scale,
+)
 from decaseg.reporting.words import signed
 
 FEWEST = 3  # cases that limits of agreement can be given for
@@ -68,14 +83,19 @@ def agreement_chart(structure: str, found: Agreement, place: int) -> str:
     parts.append(x_scale(x, "Mean of predicted and true volume, ml"))
     parts.append(f'<g class="c{place}">')
     top, bottom = y(found.ci95[1]), y(found.ci95[0])
-    parts.append(f'<rect class="band" x="{x.start}" width="{x.stop - x.start}" y="{top}" height="{max(bottom - top, 1):.1f}"/>')
+    parts.append(box("band", x.start, top, x.stop - x.start, bottom - top))
     parts.append(line("zero", x.start, y(0), x.stop, y(0)))
-    named = [("bias", found.bias, "bias"), ("limit", found.limits[1], "+1.96 SD"), ("limit", found.limits[0], "−1.96 SD")]
+    named = [
+        ("bias", found.bias, "bias"),
+        ("limit", found.limits[1], "+1.96 SD"),
+        ("limit", found.limits[0], "−1.96 SD"),
+    ]
     for kind, value, words in named:
         parts.append(line(kind, x.start, y(value), x.stop, y(value)))
-        above = -13 if value == found.limits[1] else 5 if value == found.bias else 19
-        parts.append(text(x.stop + 8, y(value) + above - 4, words, "tick"))
-        parts.append(text(x.stop + 8, y(value) + above + 14, signed(value), "label"))
+        below = 1 if value == found.limits[1] else 19 if value == found.bias else 33
+        base = min(y(value) + below, y.start - 2)
+        parts.append(text(x.stop + 8, base - 18, words, "tick"))
+        parts.append(text(x.stop + 8, base, signed(value), "label"))
     for case, (mean, difference) in points.items():
         predicted, true = found.pairs[case]
         words = f"{case}\npredicted {number(predicted)} ml, true {number(true)} ml\ndifference {signed(difference)} ml"
