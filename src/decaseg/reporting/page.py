@@ -26,9 +26,9 @@ from decaseg.reporting.words import metric_words, said, signed, tree
 from decaseg.storage.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
-LEGEND = (("purple", "right"), ("red", "false positive"), ("blue", "missed"), ("amber", "wrong structure"))
 SHOWN_ELSEWHERE = ("groups", "mean_dice_statistics", "calibration")
 SPREADS = ("dice", "hd95_mm")  # the metrics whose spread over cases is drawn
+VOLUMES = ("volume_ml", "volume_truth_ml")
 TITLES = (  # by the names under which the template has them
     ("comparison", "Compared"),
     ("structures", "Structures"),
@@ -47,12 +47,15 @@ TITLES = (  # by the names under which the template has them
 Safe = Callable[[str], Any]  # marks text of our own making: the style, the script, the charts
 
 
-def build_report(folder: Path, beside: Beside = Beside(), out: Path | None = None) -> Path:
+def build_report(
+    folder: Path, beside: Beside = Beside(), out: Path | None = None, links: Mapping[str, str] | None = None
+) -> Path:
     """Writes the page for a RUN or an evaluation's folder and gives its path, `folder/report/index.html` or `out`.
 
     `beside` adds a RUN's curves and plan, an export's parity, a benchmark, another evaluation to compare with; an
     evaluation that names its RUN, and a folder that holds `run/`, `evaluation/` and `bundle/`, need none of the first.
-    Sections without material are left out. Raises ValueError when the folder is none of these or a file in it cannot
+    Sections without material are left out. `links` are addresses, as seen from the page, of pages that show a case in
+    3D, by its name. Raises ValueError when the folder is none of these or a file in it cannot
     be trusted; the page that was there before then stays as it was.
     """
     jinja2 = need("jinja2")
@@ -79,7 +82,7 @@ def build_report(folder: Path, beside: Beside = Beside(), out: Path | None = Non
         headline=headline(material),
         facts=facts(material),
         contents=[(key, title) for key, title in TITLES if parts[key]],
-        legend=LEGEND if material.scores and len(material.scores.structures) > 1 else LEGEND[:3],
+        links=links or {},
         **parts,
     )
     # A file's name may hold bytes that are no text; they are shown as question marks.
@@ -164,7 +167,9 @@ def _spread(scores: Scores, metric: str) -> list[Row]:
         found = {case: r[name][metric] for case, r in scores.cases.items() if metric in r.get(name, {})}
         statistic = statistics.get(metric, {})
         mean = statistic.get("mean")
-        rows.append(Row(name, found, mean if is_number(mean) else None, interval_of(statistic.get("ci95"))))
+        empty = {c for c, r in scores.cases.items() if 0 in (r.get(name, {}).get(m, 1) for m in VOLUMES)}
+        by_rule = frozenset(empty & found.keys() if metric.endswith("_mm") else ())
+        rows.append(Row(name, found, mean if is_number(mean) else None, interval_of(statistic.get("ci95")), by_rule))
     return rows
 
 

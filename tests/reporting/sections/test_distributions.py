@@ -46,3 +46,13 @@ def test_dots_do_not_overlap_until_the_height_is_full():
     places = [(x, y) for _, x, y in put]
     assert all((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 > 80 for i, a in enumerate(places) for b in places[:i])
     assert len(swarm({str(i): 1.0 for i in range(300)}, reach=29)) == 300
+
+
+def test_a_distance_by_rule_does_not_stretch_the_axis():
+    """The image's diagonal of a case where nothing was predicted: a hollow mark at the end, named as what it is."""
+    values = {f"c{i}": 2.0 + 0.1 * i for i in range(9)} | {"empty": 370.0}
+    root = drawn([Row("core", values, 39.0, (2.0, 110.0), frozenset({"empty"}))], "hd95_mm")
+    hollow = root.findall(".//circle[@class='dot beyond']")
+    assert [h.get("data-case") for h in hollow] == ["empty"] and "by rule" in hollow[0].find("title").text
+    ticks = [float(t.text) for t in root.findall(".//text[@class='tick']")]
+    assert max(ticks) == 40 and all(float(e.get("x2")) <= WIDTH for e in root.findall(".//line"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from decaseg.metrics import CaseScores, Comparison, compare
+from decaseg.metrics.comparison import LEVEL
 from decaseg.reporting.charts import WIDTH, Axis, box, dot, line, opened, round_ticks, text, x_scale, y_axis, y_scale
 from decaseg.reporting.material import Scores
 from decaseg.reporting.words import counted, listed, shortened, signed
@@ -92,7 +93,13 @@ def _left_out(here: Scores, there: Scores, names: tuple[str, str]) -> str:
 
 def verdict(found: Compared) -> str:
     """What can be concluded, in a sentence; the test and the interval must agree (see metrics.comparison)."""
-    return WORDS[found.comparison.mean_dice.says].format(first=found.here, second=found.there)
+    mean = found.comparison.mean_dice
+    words = WORDS[mean.says].format(first=found.here, second=found.there)
+    apart, significant = mean.ci95[0] > 0 or mean.ci95[1] < 0, mean.p_wilcoxon < LEVEL
+    if mean.says == "none" and apart != significant:
+        one, other = ("interval leaves out 0", "test") if apart else ("test finds one", "interval")
+        words += f" The {one}, but the {other} does not agree; it takes both."
+    return words
 
 
 def scatter_chart(found: Compared) -> str:

@@ -30,23 +30,32 @@ FEWEST_FOR_A_SHAPE = 8  # of fewer cases a violin would show the smoothing, not 
 
 @dataclass(frozen=True)
 class Row:
-    """One structure's values by case, and the mean and interval that the scores have."""
+    """One structure's values by case, and the mean and interval that the scores have.
+
+    `by_rule` are cases whose value is no measurement, since a mask is empty: a distance is then the image's diagonal.
+    """
 
     name: str
     values: Mapping[str, float]
     mean: float | None
     ci95: tuple[float, float] | None
+    by_rule: frozenset[str] = frozenset()
+
+    @property
+    def measured(self) -> dict[str, float]:
+        return {case: v for case, v in self.values.items() if case not in self.by_rule} or dict(self.values)
 
 
 def distribution_chart(metric: str, rows: Sequence[Row]) -> str:
     """Violins of `metric`, the rows from the top on a common axis; an empty string where there are no values.
 
-    The violin is a Gaussian kernel's density (Silverman's width), cut at the lowest and the highest case.
+    The violin is a Gaussian kernel's density (Silverman's width), cut at the lowest and the highest case. What is no
+    measurement does not stretch the axis: beyond its end stands a hollow mark.
     """
     rows = [row for row in rows if row.values]
     if not rows:
         return ""
-    values = [v for row in rows for v in row.values.values()]
+    values = [v for row in rows for v in row.measured.values()] + [row.mean for row in rows if row.mean is not None]
     low, high, _ = round_ticks(min(values), max(values))
     if all(0 <= v <= 1 for v in values):
         low, high = max(0.0, low), min(1.0, high)
@@ -68,13 +77,17 @@ def distribution_chart(metric: str, rows: Sequence[Row]) -> str:
 def _row(metric: str, row: Row, x: Axis, top: float, place: int) -> str:
     middle, below = top + 24 + REACH, top + ROW - 12
     parts = [f'<g class="c{1 + place % (COLOURS - 1)}">', text(SIDE, top + 14, shortened(row.name, 44), "name")]
-    parts.append(_violin(np.array(list(row.values.values())), x, middle))
+    parts.append(_violin(np.array(list(row.measured.values())), x, middle))
     # Dots are larger than they look: on a phone the picture shrinks, fingers do not.
-    for case, at, rise in swarm({case: x(v) for case, v in row.values.items()}, reach=REACH):
-        parts.append(dot("", case, at, middle + rise, f"{case}\n{row.name}: {said(metric, row.values[case])}"))
+    for case, at, rise in swarm({case: x(min(v, x.high)) for case, v in row.values.items()}, reach=REACH):
+        words = f"{case}\n{row.name}: {said(metric, row.values[case])}"
+        beyond = row.values[case] > x.high
+        words += ", by rule: a mask is empty" if case in row.by_rule else ""
+        parts.append(dot("beyond" if beyond else "", case, at, middle + rise, words))
     if row.ci95 is not None:
         words = f"95 % interval of the mean: {said(metric, row.ci95[0])} to {said(metric, row.ci95[1])}"
-        parts.append(f"<g><title>{words}</title>{line('interval', x(row.ci95[0]), below, x(row.ci95[1]), below)}</g>")
+        bar = line("interval", x(row.ci95[0]), below, x(min(row.ci95[1], x.high)), below)
+        parts.append(f"<g><title>{words}</title>{bar}</g>")
     if row.mean is not None:
         at = x(row.mean)
         parts.append(f'<g><title>mean {said(metric, row.mean)}</title><path class="mean" '

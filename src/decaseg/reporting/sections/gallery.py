@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class Shown:
     still: Inline
     scrolling: Inline | None = None
     turning: Inline | None = None
+    command: str = ""  # opens the case in the viewer
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,17 @@ def featured(scores: Scores, ranked: Sequence[str]) -> list[Shown]:
                 inline_still(scores.pictures[case], FEATURED_WIDTH),
                 inline_motion(scores.animations[case], MOST_SCROLLING) if case in scores.animations else None,
                 inline_motion(scores.turning[case], MOST_TURNING) if case in scores.turning else None,
+                _view_command(scores, case),
             )
         )
     return found
+
+
+def _view_command(scores: Scores, case: str) -> str:
+    """What opens a case in the viewer, from the folder that holds the evaluation's; empty where it has no images."""
+    if not (scores.folder / "predictions").is_dir():
+        return ""
+    return f"decaseg view {shlex.quote(scores.folder.resolve().name)} --case {shlex.quote(case)}"
 
 
 def others(scores: Scores, ranked: Sequence[str], large: Sequence[str]) -> list[Shown]:

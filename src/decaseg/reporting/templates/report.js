@@ -174,7 +174,7 @@
   });
   for (const row of rows) {
     const name = row.dataset.case;
-    if (pictures.has(name)) row.cells[0].replaceChildren(button(name, "open", () => show(name)));
+    if (pictures.has(name)) row.cells[0].firstElementChild.replaceWith(button(name, "open", () => show(name)));
   }
   byId("metric").addEventListener("change", (event) => { metric = event.target.value; fill(); sort(); });
   for (const id of ["filter", "below", "marked"]) byId(id).addEventListener("input", filter);
