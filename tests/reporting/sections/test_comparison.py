@@ -26,7 +26,8 @@ def test_the_difference_is_paired_and_the_verdict_names_the_better_one():
     assert found.comparison.mean_dice.mean == pytest.approx(0.0275) and verdict(found) == "new is better than old."
     assert verdict(pair([-0.02] * 8)) == "old is better than new."
     assert "No difference" in verdict(pair([0.02, -0.02] * 4)) and "takes both" not in verdict(pair([0.02, -0.02] * 4))
-    assert "The interval leaves out 0, but the test does not agree" in verdict(pair([-0.3, -0.2] + [-0.01, 0.012] * 3))
+    apart = [-0.5, -0.34, -0.24, -0.12, -0.11, -0.04, -0.02, 0.03, 0.031, 0.032]
+    assert "The interval leaves out 0, but the test does not agree" in verdict(pair(apart))
     assert "Too few" in verdict(pair([0.1, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0]))
     assert "the same Dice in every case" in verdict(pair([0.0] * 7))
 
