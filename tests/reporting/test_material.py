@@ -4,8 +4,15 @@ import json
 
 import pytest
 
-from decaseg.reporting.material import gather, read_log
-from tests.reporting.evaluations import write_bundle, write_evaluation, write_run
+from decaseg.reporting.material import Beside, gather, read_log
+from tests.reporting.evaluations import (
+    add_calibration,
+    add_turning,
+    write_benchmark,
+    write_bundle,
+    write_evaluation,
+    write_run,
+)
 
 
 def test_a_torn_log_gives_what_was_whole(tmp_path):
@@ -62,11 +69,56 @@ def test_what_is_neither_is_refused_by_name(tmp_path):
         gather(write_bundle(tmp_path / "bundle"))
     run = write_run(tmp_path / "run", ["a"], ["b"])
     with pytest.raises(ValueError, match="no BUNDLE"):
-        gather(run, bundle=tmp_path)
+        gather(run, Beside(bundle=tmp_path))
     with pytest.raises(ValueError, match="is no RUN"):
-        gather(run, run=tmp_path)
+        gather(run, Beside(run=tmp_path))
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "metrics.json").write_text('{"mean_dice": 1}')
     with pytest.raises(ValueError, match="no structures and cases"):
         gather(broken)
+
+
+def test_a_benchmark_is_found_beside_or_by_name(tmp_path):
+    write_evaluation(tmp_path / "evaluation", ["b"])
+    assert gather(tmp_path).benchmark is None
+    named = write_benchmark(tmp_path / "elsewhere" / "b")
+    assert gather(tmp_path, Beside(benchmark=named)).benchmark["models"]
+    write_benchmark(tmp_path / "benchmark")
+    assert gather(tmp_path).benchmark and gather(tmp_path / "evaluation").benchmark
+    with pytest.raises(ValueError, match=r"has no benchmark\.json"):
+        gather(tmp_path, Beside(benchmark=tmp_path / "elsewhere"))
+
+
+def test_what_is_compared_with_must_be_another_evaluation(tmp_path):
+    here = write_evaluation(tmp_path / "a", ["x", "y"])
+    write_evaluation(tmp_path / "b" / "evaluation", ["x", "y"])
+    found = gather(here, Beside(compare=tmp_path / "b"))
+    assert found.other.cases.keys() == {"x", "y"} and found.other_name == "b"
+    with pytest.raises(ValueError, match=r"--compare .* is no evaluation"):
+        gather(here, Beside(compare=tmp_path))
+    with pytest.raises(ValueError, match="is the folder it would be compared with"):
+        gather(here, Beside(compare=here))
+    with pytest.raises(ValueError, match=r"has no metrics\.json to compare"):
+        gather(write_run(tmp_path / "run", ["x"], ["y"]), Beside(compare=here))
+
+
+def test_a_turning_view_is_told_from_a_case_of_that_name(tmp_path):
+    folder = write_evaluation(tmp_path / "e", ["a", "b", "a_3d", "c"])
+    add_turning(folder, "a")
+    add_turning(folder, "c")
+    scores = gather(folder).scores
+    assert scores.turning.keys() == {"c"} and {"a", "a_3d", "c"} == scores.animations.keys()
+
+
+def test_calibration_is_read_where_the_scores_speak_of_it(tmp_path):
+    folder = write_evaluation(tmp_path / "e", ["a", "b"])
+    add_calibration(folder)
+    assert gather(folder).scores.calibration["a"]["core"].voxels.sum() == 9600
+    document = json.loads((folder / "metrics.json").read_text())
+    (folder / "calibration.json").write_text('{"cases": {"a": {"core": [[0, 1]]}}}')
+    with pytest.raises(ValueError, match=r"calibration\.json: holds a histogram"):
+        gather(folder)
+    del document["calibration"]  # scored anew since: the histogram is of other predictions
+    (folder / "metrics.json").write_text(json.dumps(document))
+    assert gather(folder).scores.calibration == {}

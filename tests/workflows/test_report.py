@@ -58,6 +58,32 @@ def test_a_link_of_the_report_opens_the_case_in_3d(tmp_path):
         assert opened.locator("#cases").is_visible()
 
 
+def test_options_that_lead_nowhere_are_one_line(tmp_path, capsys):
+    folder = write_evaluation(tmp_path / "e", ["a", "b"])
+    for option, words in (
+        ("--compare", "is no evaluation (it has no metrics.json)"),
+        ("--benchmark", "has no benchmark.json"),
+        ("--run", "is no RUN"),
+        ("--out", "is a folder"),
+    ):
+        assert call(["report", str(folder), option, str(tmp_path)]) == 2
+        told = capsys.readouterr().err
+        assert words in told and len(told.strip().splitlines()) == 1
+    assert not (folder / "report").exists()
+
+
+def test_what_is_neither_run_nor_evaluation_is_one_line_that_names_what_is_missing(tmp_path, capsys):
+    assert call(["report", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "plan.json" in told and "metrics.json" in told and len(told.strip().splitlines()) == 1
+
+
+def test_comparing_from_the_command_line(tmp_path):
+    here, there = (write_evaluation(tmp_path / name, ["a", "b"]) for name in ("here", "there"))
+    assert call(["report", str(here), "--compare", str(there)]) == 0
+    assert "Compared with there" in (here / "report" / "index.html").read_text(encoding="utf-8")
+
+
 def test_reporting_brings_neither_torch_nor_matplotlib():
     code = (
         "import sys, decaseg.workflows.report; assert not {'torch', 'matplotlib', 'PIL', 'nibabel'} & set(sys.modules)"

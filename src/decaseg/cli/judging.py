@@ -142,6 +142,10 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A RUN or an evaluation folder.")],
     run: Annotated[Path | None, typer.Option(help="The RUN it belongs to, if it lies elsewhere.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="An export whose parity record to show.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Another evaluation of the same cases, case by case.")
+    ] = None,
+    benchmark: Annotated[Path | None, typer.Option(metavar="DIR", help="What benchmark --out wrote.")] = None,
     out: Annotated[Path | None, typer.Option(help="The page; default: DIR/report/index.html.")] = None,
     viewer: Annotated[bool, typer.Option("--viewer", help="Also 3D pages: worst, median and best case.")] = False,
     viewer_case: Annotated[list[str] | None, typer.Option(metavar="CASE …", help="3D pages of these cases.")] = None,
@@ -149,7 +153,7 @@ def report(
     """One self-contained page for a RUN or an evaluation."""
     from decaseg.workflows import report as workflow
 
-    return workflow.run(folder, run, bundle, out, viewer, tuple(viewer_case or ()))
+    return workflow.run(folder, run, bundle, out, compare, benchmark, viewer, tuple(viewer_case or ()))
 
 
 @app.command()

@@ -6,7 +6,7 @@ held is a slab, never all class maps. Where the grids are the same no class map 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,10 +24,15 @@ PIECE_VOXELS = 1 << 21  # of the image's grid that are brought back at a time
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a prediction has besides the labels."""
+    """What a prediction has besides the labels.
+
+    `watch` is shown the probabilities as they come by, (structures, X, Y, Z), with what cuts their place out of the
+    cropped volume whose axes run right, anterior, superior.
+    """
 
     probabilities: bool = False
     uncertainty: bool = False
+    watch: Callable[[tuple[slice, ...], NDArray[np.float32]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,13 @@ class _Maps:
         place = along(axis, start, start + scores.shape[1 + axis])
         paint = _paint_regions if self.target.overlapping else _paint_largest
         paint(scores, self.target.paint, self._views["labels"][place][0])
-        if self.wanted.probabilities or self.wanted.uncertainty:
+        if self.wanted.probabilities or self.wanted.uncertainty or self.wanted.watch is not None:
             shares = probabilities(scores, self.target)
+            named = shares[0 if self.target.overlapping else 1 :]
             if self.wanted.probabilities:
-                self._views["probabilities"][place] = shares[0 if self.target.overlapping else 1 :]
+                self._views["probabilities"][place] = named
+            if self.wanted.watch is not None:
+                self.wanted.watch(place, named)
             if self.wanted.uncertainty:
                 self._views["uncertainty"][place][0] = uncertainty(shares, self.target)
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from decaseg.metrics.calibration import Reliability
 from decaseg.storage.files import read_json
 
 Row = Mapping[str, float]  # metric -> value
 RUN_DOCUMENTS = ("plan", "recipe", "splits", "provenance", "postprocessing")
 RUN_FILES = ("plan.json", "recipe.json", "log.jsonl")
+TURNING = ("_3d.webp", "_3d.gif")  # what a case's turning view may be called, the smaller one first
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,30 @@ class Log:
 
 @dataclass(frozen=True)
 class Scores:
-    """metrics.json, checked: structure -> metric -> statistic, and case -> structure -> metric -> value."""
+    """metrics.json, checked: structure -> metric -> statistic, and case -> structure -> metric -> value.
+
+    `turning` are views of a case in 3D; `calibration` is empty where the evaluation counted none.
+    """
 
     folder: Path
     mean_dice: float | None
     structures: Mapping[str, Mapping[str, Mapping[str, Any]]]
     cases: Mapping[str, Mapping[str, Row]]
     other: Mapping[str, Any]
-    pictures: Mapping[str, Path]
-    animations: Mapping[str, Path]
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+    animations: Mapping[str, Path] = field(default_factory=dict)
+    turning: Mapping[str, Path] = field(default_factory=dict)
+    calibration: Mapping[str, Mapping[str, Reliability]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What belongs to a folder's report and lies elsewhere: a RUN, a BUNDLE, a benchmark, another evaluation."""
+
+    run: Path | None = None
+    bundle: Path | None = None
+    benchmark: Path | None = None
+    compare: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -58,34 +75,41 @@ class Material:
     log: Log | None = None
     scores: Scores | None = None
     bundle: Mapping[str, Any] | None = None
+    benchmark: Mapping[str, Any] | None = None
+    other: Scores | None = None  # what the scores are compared with
+    other_name: str = ""
 
 
-def gather(folder: Path, run: Path | None = None, bundle: Path | None = None) -> Material:
+def gather(folder: Path, beside: Beside = Beside()) -> Material:
     """Reads `folder`: a RUN, an evaluation's folder, or one that holds both as `run/` and `evaluation/`.
 
-    An evaluation names its RUN in evaluation.json ({"run": path}); a name that leads nowhere is passed over, `run`
-    and `bundle` given here are not. Raises ValueError when there is nothing to report on.
+    An evaluation names its RUN in evaluation.json ({"run": path}); a name that leads nowhere is passed over, what
+    `beside` names is not. Raises ValueError when there is nothing to report on.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder; name a RUN or an evaluation's folder")
-    given_run, given_bundle = run, bundle
+    _check_given(beside)
     evaluation = folder if is_evaluation(folder) else folder / "evaluation"
     scores = read_scores(evaluation) if is_evaluation(evaluation) else None
-    if run is None:
-        run = next((r for r in (folder, _named_run(evaluation), folder / "run") if r and is_run(r)), None)
-    if bundle is None:
-        bundle = next((b for b in (folder / "bundle", _named_run(evaluation)) if b and is_bundle(b)), None)
-    if given_run and not is_run(given_run):
-        raise ValueError(f"{given_run}: is no RUN; it has none of {', '.join(RUN_FILES)}")
-    if given_bundle and not is_bundle(given_bundle):
-        raise ValueError(f"{given_bundle}: is no BUNDLE; it has no bundle.json")
+    near = (folder, folder.parent) if folder.name == "evaluation" else (folder,)
+    run = beside.run or next((r for r in (folder, _named_run(evaluation), folder / "run") if r and is_run(r)), None)
+    bundle = beside.bundle or next((b for b in (folder / "bundle", _named_run(evaluation)) if b and is_bundle(b)), None)
+    benchmark = beside.benchmark or next((b for n in near if is_benchmark(b := n / "benchmark")), None)
     if scores is None and run is None:
         raise ValueError(
             f"{folder}: is neither a RUN (plan.json, recipe.json, log.jsonl) nor an evaluation (metrics.json); "
             "name the folder that train or evaluate wrote"
         )
-    exported = _object(bundle / "bundle.json") if bundle else None
-    found = Material(_title(folder.resolve()), scores=scores, bundle=exported)
+    if benchmark is None and bundle is not None and is_benchmark(bundle):
+        benchmark = bundle
+    found = Material(
+        title_of(folder),
+        scores=scores,
+        bundle=_object(bundle / "bundle.json") if bundle else None,
+        benchmark=_object(benchmark / "benchmark.json") if benchmark else None,
+    )
+    if beside.compare is not None:
+        found = replace(found, other=_other(folder, scores, beside.compare), other_name=title_of(beside.compare))
     if run is None:
         return found
     documents = {key: _object(run / f"{key}.json") for key in RUN_DOCUMENTS}
@@ -93,8 +117,31 @@ def gather(folder: Path, run: Path | None = None, bundle: Path | None = None) ->
     return replace(found, documents={k: v for k, v in documents.items() if v}, log=log)
 
 
-def _title(folder: Path) -> str:
+def _check_given(beside: Beside) -> None:
+    """What was named must be there: nothing is left out of a page without a word."""
+    if beside.run and not is_run(beside.run):
+        raise ValueError(f"{beside.run}: is no RUN; it has none of {', '.join(RUN_FILES)}")
+    if beside.bundle and not is_bundle(beside.bundle):
+        raise ValueError(f"{beside.bundle}: is no BUNDLE; it has no bundle.json")
+    if beside.benchmark and not is_benchmark(beside.benchmark):
+        raise ValueError(f"{beside.benchmark}: has no benchmark.json; make one with decaseg benchmark --out")
+
+
+def _other(folder: Path, scores: Scores | None, other: Path) -> Scores:
+    """The evaluation to compare with: `other`, or `evaluation/` in it."""
+    found = next((f for f in (other, other / "evaluation") if is_evaluation(f)), None)
+    if found is None:
+        raise ValueError(f"--compare {other}: is no evaluation (it has no metrics.json); evaluate or score it first")
+    if scores is None:
+        raise ValueError(f"{folder}: has no metrics.json to compare with {other}; evaluate it first")
+    if found.resolve() == scores.folder.resolve():
+        raise ValueError(f"--compare {other}: is the folder it would be compared with; name another one")
+    return read_scores(found)
+
+
+def title_of(folder: Path) -> str:
     """The folder's name, with its parent's where the name alone says nothing."""
+    folder = folder.resolve()
     plain = folder.name.lower() in ("run", "evaluation", "eval", "out", "results")
     return f"{folder.parent.name}/{folder.name}" if plain and folder.parent.name else folder.name or "decaseg"
 
@@ -109,6 +156,10 @@ def is_evaluation(folder: Path) -> bool:
 
 def is_bundle(folder: Path) -> bool:
     return (folder / "bundle.json").is_file()
+
+
+def is_benchmark(folder: Path) -> bool:
+    return (folder / "benchmark.json").is_file()
 
 
 def _named_run(evaluation: Path) -> Path | None:
@@ -153,6 +204,8 @@ def read_scores(folder: Path) -> Scores:
         other,
         _pictures(folder / "overlays", ".png", checked),
         _pictures(folder / "overlays", ".gif", checked),
+        _turning(folder / "overlays", checked),
+        _calibration(folder, other, checked),
     )
 
 
@@ -162,6 +215,34 @@ def _pictures(folder: Path, suffix: str, cases: Mapping[str, Any]) -> dict[str, 
         return {}
     return {p.name.removesuffix(suffix): p for p in sorted(folder.iterdir())
             if p.name.endswith(suffix) and p.name.removesuffix(suffix) in cases}  # fmt: skip
+
+
+def _turning(folder: Path, cases: Mapping[str, Any]) -> dict[str, Path]:
+    """A case named `a_3d` keeps its own a_3d.gif: that one is not taken for the turning view of `a`."""
+    found: dict[str, Path] = {}
+    for suffix in TURNING:
+        for case, path in _pictures(folder, suffix, cases).items():
+            if path.name.removesuffix(path.suffix) not in cases:
+                found.setdefault(case, path)
+    return found
+
+
+def _calibration(folder: Path, other: Mapping[str, Any], cases: Mapping[str, Any]) -> dict[str, dict[str, Reliability]]:
+    """calibration.json, where metrics.json speaks of it: one that an earlier evaluation left is of other scores."""
+    path = folder / "calibration.json"
+    if not isinstance(other.get("calibration"), dict) or not path.is_file():
+        return {}
+    found = _object(path).get("cases")
+    if not isinstance(found, dict) or not all(isinstance(rows, dict) for rows in found.values()):
+        raise ValueError(f"{path}: has no cases; evaluate again or remove it")
+    try:
+        return {
+            case: {str(name): Reliability.from_json(rows) for name, rows in structures.items()}
+            for case, structures in found.items()
+            if case in cases
+        }
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -12,8 +12,7 @@ from decaseg.reporting.extras import need
 BUDGET_BYTES = 6_000_000  # for all small pictures of a page; base64 makes 8 MB of them
 BYTES_A_PIXEL = 0.11  # WebP at quality 78 on these posters, measured on brains and hippocampi
 LARGEST, SMALLEST = 1080, 300
-FEATURED_WIDTH, MOTION_HEIGHT = 1600, 560
-MOST_MOTION_BYTES = 900_000
+FEATURED_WIDTH = 1600
 
 
 @dataclass(frozen=True)
@@ -48,33 +47,8 @@ def inline_still(path: Path, width: int) -> Inline:
         picture = picture.resize((width, height), image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()
     picture.save(buffer, format="WEBP", quality=78, method=2)
-    return Inline(_uri("image/webp", buffer.getvalue()), picture.width, picture.height)
+    return Inline(data_uri("image/webp", buffer.getvalue()), picture.width, picture.height)
 
 
-def inline_motion(path: Path) -> Inline | None:
-    """A GIF as an animated WebP, a fraction of its size; None when it cannot be read or stays too large."""
-    image = need("PIL.Image")
-    sequence = need("PIL.ImageSequence")
-    try:
-        with image.open(path) as opened:
-            times = []
-            frames = []
-            for frame in sequence.Iterator(opened):
-                times.append(int(frame.info.get("duration", 90)))
-                frames.append(frame.convert("RGB"))
-    except (OSError, ValueError, EOFError, image.DecompressionBombError):
-        return None
-    if frames[0].height > MOTION_HEIGHT:
-        size = (max(1, round(frames[0].width * MOTION_HEIGHT / frames[0].height)), MOTION_HEIGHT)
-        frames = [frame.resize(size, image.Resampling.BICUBIC) for frame in frames]
-    buffer = io.BytesIO()
-    frames[0].save(
-        buffer, format="WEBP", save_all=True, append_images=frames[1:], duration=times, loop=0, quality=60, method=1
-    )
-    if buffer.tell() > MOST_MOTION_BYTES:
-        return None
-    return Inline(_uri("image/webp", buffer.getvalue()), frames[0].width, frames[0].height)
-
-
-def _uri(kind: str, data: bytes) -> str:
+def data_uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"

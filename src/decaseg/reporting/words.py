@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,8 @@ METRIC_WORDS: Mapping[str, str] = {
 }
 MAIN_METRICS = ("dice", "hd95_mm", "nsd", "sensitivity", "specificity", "precision")
 CHOICES = {"val": "the run's validation cases", "all": "every case of the data set"}
-DEEPEST, MOST_ENTRIES = 8, 60
+RANGES = ("ci95", "quartiles")
+DEEPEST, MOST_ENTRIES = 8, 1000
 
 
 def metric_words(metric: str) -> str:
@@ -48,6 +50,59 @@ def said(metric: str, value: float | None) -> str:
         if metric.endswith(f"_{unit}"):
             return f"{value:.1f} {unit}" if abs(value) >= 10 else f"{value:.2f} {unit}"
     return f"{value:.3f}"
+
+
+def with_unit(metric: str) -> str:
+    """
+    >>> with_unit("hd95_mm"), with_unit("dice")
+    ('95 % Hausdorff, mm', 'Dice')
+    """
+    unit = next((u for u in ("mm", "ml") if metric.endswith(f"_{u}")), "")
+    return metric_words(metric) + (f", {unit}" if unit else "")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign, in `digits` figures that mean something.
+
+    >>> signed(0.0412), signed(-12.345), signed(0.0)
+    ('+0.0412', '−12.3', '0')
+    """
+    words = f"{abs(value):.{digits}g}" if abs(value) < 1000 else f"{abs(value):.0f}"
+    return words if not float(words) else ("+" if value > 0 else "−") + words
+
+
+def percent(share: float) -> str:
+    """
+    >>> percent(0.1234), percent(0.012), percent(0.0)
+    ('12 %', '1.2 %', '0 %')
+    """
+    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
+
+
+def shortened(words: str, most: int) -> str:
+    """
+    >>> shortened("left hippocampus", 8)
+    'left hi…'
+    """
+    return words if len(words) <= most else words[: most - 1] + "…"
+
+
+def listed(words: Sequence[str], most: int = 6) -> str:
+    """
+    >>> listed(["a", "b", "c"]), listed(list("abcdefgh"), 3)
+    ('a, b and c', 'a, b, c and 5 more')
+    """
+    if len(words) > most:
+        return f"{', '.join(words[:most])} and {len(words) - most} more"
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def counted(n: int, what: str) -> str:
+    """
+    >>> counted(1, "case"), counted(3, "case")
+    ('1 case', '3 cases')
+    """
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def duration(seconds: float) -> str:
@@ -77,7 +132,7 @@ def tree(value: Any, depth: int = 0) -> Tree:
     if depth >= DEEPEST:
         return "…"
     if isinstance(value, Mapping):
-        rows = [(str(key), tree(child, depth + 1)) for key, child in list(value.items())[:MOST_ENTRIES]]
+        rows = [(str(key), _entry(str(key), child, depth)) for key, child in list(value.items())[:MOST_ENTRIES]]
         if len(value) > MOST_ENTRIES:
             rows.append(("…", f"and {len(value) - MOST_ENTRIES} more"))
         return rows or "none"
@@ -88,6 +143,15 @@ def tree(value: Any, depth: int = 0) -> Tree:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _entry(key: str, value: Any, depth: int) -> Tree:
+    """What a key says of its value: ends of a range, words of a command."""
+    if key in RANGES and isinstance(value, list) and len(value) == 2:
+        return " to ".join(str(tree(v)) for v in value)
+    if key == "command" and isinstance(value, list):
+        return shlex.join(map(str, value))
+    return tree(value, depth + 1)
 
 
 def _list(values: Sequence[Any], depth: int) -> Tree:

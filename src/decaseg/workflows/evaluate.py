@@ -16,6 +16,7 @@ import numpy as np
 
 from decaseg.data.targets import Target
 from decaseg.inference.predictor import Predictor
+from decaseg.inference.restore import Wanted
 from decaseg.metrics.case import CaseScores, score_case
 from decaseg.metrics.summary import summarise, write_csv
 from decaseg.reporting.case_pictures import Shown, check_drawing, draw_case
@@ -30,6 +31,7 @@ from decaseg.storage.files import read_json, replacing, write_json
 from decaseg.storage.images import read_image, read_label
 from decaseg.storage.layouts import read_dataset
 from decaseg.volume import Volume
+from decaseg.workflows.calibrating import Rows, Tally, calibration_document, calibration_note
 from decaseg.workflows.matching import as_known
 from decaseg.workflows.models import Model, open_model
 from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
@@ -72,17 +74,21 @@ def run(
         check_drawing(look)
     out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, CaseScores] = {}
+    reliability: dict[str, Rows] = {}
     drawing_s = 0.0
     with progress("evaluating", lines=True) as advance:
         for number, files in enumerate(chosen, 1):
-            scores[files.case], shown = _evaluate_case(files, dataset, opened.predictor, scoring, out)
+            scores[files.case], reliability[files.case], shown = _evaluate_case(
+                files, dataset, opened.predictor, scoring, out
+            )
             if look is not None:
                 begun = time.perf_counter()
                 draw_case(out / "overlays" / files.case, shown, look)
                 drawing_s += time.perf_counter() - begun
             advance(number, len(chosen))
     document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
-    document |= {"shown": _shown(opened.predictor, dataset)}
+    document |= {"shown": _shown(opened.predictor, dataset), "calibration": calibration_note(reliability)}
+    write_json(out / "calibration.json", calibration_document(reliability))
     write_csv(out / "metrics.csv", scores)
     if opened.run is not None:
         write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
@@ -153,11 +159,16 @@ def hash_of_case(case: str) -> str:
 
 def _evaluate_case(
     files: CaseFiles, dataset: Dataset, predictor: Predictor, scoring: Scoring, out: Path
-) -> tuple[CaseScores, Shown]:
-    """Predicts, scores, and writes prediction, truth and image of one case; gives what there is to be drawn."""
+) -> tuple[CaseScores, Rows, Shown]:
+    """Predicts, scores, counts how right probabilities were; writes prediction, truth and image of one case.
+
+    Gives what there is to be drawn too.
+    """
     image, truth = read_pair(files, dataset.known_values)
     try:
-        labels = predictor(image).labels
+        prepared = predictor.prepare(image)
+        tally = Tally(truth, prepared.undo, predictor.target)
+        labels = predictor.predict(prepared, Wanted(watch=tally.see)).labels
     except ValueError as error:
         raise ValueError(f"{files.image}: {error}") from None
     target = predictor.target
@@ -169,7 +180,7 @@ def _evaluate_case(
     _copy_image(files, image, folder / f"{files.case}_img.nii.gz")
     channel = predictor.preprocessing.channel_indices[0] if image.array.shape[0] > 1 else 0
     caption = case_caption(files.case, scores.structures)
-    return scores, Shown(image, labels, painted, target.painted_names(), caption, channel)
+    return scores, tally.rows(), Shown(image, labels, painted, target.painted_names(), caption, channel)
 
 
 def read_pair(files: CaseFiles, labels: Collection[int]) -> tuple[Volume, Volume]:

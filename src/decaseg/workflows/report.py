@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from decaseg.reporting.material import Beside
 from decaseg.reporting.page import build_report
 
 
@@ -13,18 +14,23 @@ def run(
     run: Path | None = None,
     bundle: Path | None = None,
     out: Path | None = None,
+    compare: Path | None = None,
+    benchmark: Path | None = None,
     viewer: bool = False,
     viewer_cases: Sequence[str] = (),
 ) -> int:
     """Writes the page, says where it is, and gives the exit code, 0.
 
-    `folder` is a RUN, an evaluation's folder, or one that holds `run/` and `evaluation/`; `run` and `bundle` name
-    what belongs to it and lies elsewhere; `out` is the page's file, `folder/report/index.html` when not given.
-    `viewer` writes `view/<case>.html` beside it for the worst, the median and the best case, `viewer_cases` for these.
+    `folder` is a RUN, an evaluation's folder, or one that holds `run/` and `evaluation/`; `run`, `bundle` and
+    `benchmark` (the folder that benchmark --out wrote) name what belongs to it and lies elsewhere, `compare` another
+    evaluation of the same cases; `out` is the page's file, `folder/report/index.html` when not given. `viewer` writes
+    `view/<case>.html` beside it for the worst, the median and the best case, `viewer_cases` for these.
     """
+    if out is not None and out.is_dir():
+        raise ValueError(f"--out {out}: is a folder; name the page's file, such as {out / 'index.html'}")
     path = out or folder / "report" / "index.html"
     links = _case_pages(folder, path.parent / "view", viewer_cases) if viewer or viewer_cases else {}
-    path = build_report(folder, run, bundle, out, links)
+    path = build_report(folder, Beside(run, bundle, benchmark, compare), out, links)
     print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     for case, link in links.items():
         page = path.parent / link
