@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from decaseg.inference.input_checks import find_input_check
 from decaseg.planning.wishes import Choices
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -116,6 +117,7 @@ class Recipe(Choices):
     precision: str = "auto"
     threads: int | None = None
     checkpoint_minutes: float | None = None
+    input_check: str | None = None  # what predictions look at first: see inference/input_checks.py
     memory_goal_gib: float | None = None  # stay below it where a saving can, though more be free; `--memory` overrules
     deterministic: bool = False
 
@@ -125,6 +127,7 @@ class Recipe(Choices):
             value = getattr(self, name)
             if value is not None and not holds(value):
                 raise ValueError(f"{_option(name)}{_shown(value)}: {rule}")
+        find_input_check(self.input_check, "--set")
         if not 0 < self.scale_low <= self.scale_high:
             raise ValueError(f"--set scale_low={self.scale_low:g}: must be above 0 and at most scale_high")
 

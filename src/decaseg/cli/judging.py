@@ -9,6 +9,7 @@ import typer
 
 from decaseg.cli.app import app
 from decaseg.cli.options import (
+    CheckOption,
     CleanOption,
     DeviceOption,
     EngineOption,
@@ -86,6 +87,7 @@ def predict(
     precision: Annotated[str, typer.Option(help="Of a RUN: auto, fp32 or bf16.")] = "auto",
     threads: ThreadsOption = None,
     postprocessing: CleanOption = True,
+    input_check: CheckOption = True,
 ) -> int:
     """Label maps for images, on their own grids; goes on where it was stopped."""
     from decaseg.inference.restore import Wanted
@@ -93,7 +95,7 @@ def predict(
 
     wanted = Wanted(probabilities, uncertainty)
     opening = {"engine": engine, "tta": tta, "step": step, "device": device, "precision": precision,
-               "postprocessing": postprocessing}  # fmt: skip
+               "postprocessing": postprocessing, "input_check": input_check}  # fmt: skip
     return workflow.run(model, inputs, out, opening, wanted, threads, others or ())
 
 

@@ -10,7 +10,9 @@ import typer
 DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder with dataset.json (Decathlon layout).")
 ]
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A RUN, a BUNDLE or a model file inside one.")]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A RUN, a BUNDLE, a model file inside one, or a name of decaseg models.")
+]
 RecipeOption = Annotated[str, typer.Option(help="Starting point: default, quick or original.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE …", help="Any setting of the recipe.")]
 ChannelsOption = Annotated[list[str] | None, typer.Option(metavar="NAME …", help="Channels to use, e.g. FLAIR.")]
@@ -24,6 +26,9 @@ ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Processor thread
 StepOption = Annotated[float, typer.Option(help="Distance between windows, as a share of their length.")]
 TtaOption = Annotated[bool, typer.Option("--tta", help="Average over mirrored images (those mirrored in training).")]
 
+CheckOption = Annotated[
+    bool, typer.Option("--input-check/--no-input-check", help="Whether images are what MODEL was made for.")
+]
 CleanOption = Annotated[
     bool, typer.Option("--postprocessing/--no-postprocessing", help="What decaseg postprocess chose for MODEL.")
 ]

@@ -25,7 +25,7 @@ VOLUME_ML = (600.0, 2500.0)  # stripped adult brains with their fluid have 1000 
 LENGTH_MM = ((95.0, 185.0), (115.0, 225.0), (75.0, 200.0))  # left-right, back-front, foot-head; scans may be cropped
 ALIKE = 0.6  # correlation of outlines below which nothing speaks for a brain; brains reach 0.8 and more
 DOUBTFUL, CLEARLY = 0.015, 0.05  # by so much another way of lying fits better where the header is doubted, is wrong
-MIRRORED = 0  # the axis along which brains are alike
+FULL = 0.93  # share of its box that no brain fills
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Finding:
 
 
 def check_brain(image: Volume) -> list[Finding]:
-    """What speaks against `image` (C, X, Y, Z) being a skull-stripped brain that lies as its header says; [] if nothing."""
+    """What speaks against `image` (C, X, Y, Z) being a skull-stripped brain that lies as its header says."""
     mask = _toward_ras(image, _foreground(image.array[0]))
-    if mask is None or not mask.any():
+    if not mask.any():
         return [Finding("is empty: every voxel has the same value; check the file", True)]
     ends = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     boxed = mask[tuple(slice(e[0], e[-1] + 1) for e in ends)]
     spacing = [s for _, s in sorted(zip((world for world, _ in image.grid.axes), image.spacing_mm, strict=True))]
     volume_ml = float(mask.sum()) * image.grid.voxel_ml
     lengths = [n * s for n, s in zip(boxed.shape, spacing, strict=True)]
-    if boxed.mean() > 0.93:
+    if boxed.mean() > FULL:
         return [_not_stripped("has no background of one value round the brain")]
     if volume_ml > VOLUME_ML[1]:
         return [_not_stripped(f"shows {volume_ml:.0f} ml of tissue, more than a brain has")]
@@ -61,12 +61,13 @@ def _as_it_lies(boxed: NDArray[np.bool_], lengths: list[float]) -> list[Finding]
     straight = max(fit for (order, flips), fit in fits.items() if order == (0, 1, 2) and not any(flips[1:]))
     (order, flips), best = max(fits.items(), key=lambda item: item[1])
     if best < ALIKE:
-        return [Finding(f"does not have the outline of a brain (alike {best:.2f}, brains are above {ALIKE}); a mask of it"
-                        " would be made up", True)]  # fmt: skip
+        return [Finding(f"does not have the outline of a brain (alike {best:.2f}, brains are above {ALIKE}); a mask of"
+                        " it would be made up", True)]  # fmt: skip
     if best > straight + DOUBTFUL:
         how = "turned" if order != (0, 1, 2) else "upside down" if flips[2] and not flips[1] else "back to front"
-        return [Finding(f"seems to lie {how} (outline alike {straight:.2f}, otherwise {best:.2f}): its header's"
-                        " orientation may be wrong; look at it and mend the header", best > straight + CLEARLY)]  # fmt: skip
+        said = f"seems to lie {how} (outline alike {straight:.2f}, otherwise {best:.2f})"
+        way = "its header's orientation may be wrong; look at it and mend the header"
+        return [Finding(f"{said}: {way}", best > straight + CLEARLY)]
     outside = [n for n, (low, high) in zip(lengths, LENGTH_MM, strict=True) if not low <= n <= high]
     if outside:
         said = " x ".join(f"{n:.0f}" for n in lengths)
@@ -81,7 +82,7 @@ def outline_fits(boxed: NDArray[np.bool_]) -> dict[tuple[tuple[int, ...], tuple[
     for order in permutations(range(3)):
         coarse = coarsened(np.transpose(boxed, order), COARSE)
         for flips in product((False, True), repeat=3):
-            turned = np.flip(coarse, [axis for axis in range(3) if flips[axis]])
+            turned = np.flip(coarse, tuple(axis for axis in range(3) if flips[axis]))
             found[order, flips] = float(np.corrcoef(turned.ravel(), average.ravel())[0, 1])
     return found
 
@@ -114,7 +115,7 @@ def _toward_ras(image: Volume, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The mask with its axes in the order and direction right, anterior, superior."""
     order = sorted(range(3), key=lambda axis: image.grid.axes[axis][0])
     flips = [place for place, axis in enumerate(order) if image.grid.axes[axis][1] < 0]
-    return np.flip(np.transpose(mask, order), flips)
+    return np.asarray(np.flip(np.transpose(mask, order), tuple(flips)))
 
 
 def _not_stripped(fact: str) -> Finding:

@@ -1,4 +1,4 @@
-"""The models that come with the package: their folders, what they are, and how a name on the command line finds them."""
+"""The models that come with the package: their folders, what they are, and how a name finds them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ class Shipped:
         """The bundle that the bare name stands for."""
         return self.root / BUNDLES[0]
 
+    @property
+    def card(self) -> Path:
+        return self.root / "MODEL_CARD.md"
+
     def facts(self) -> dict[str, Any]:
         """model.json: summary, input, training, scores, licence."""
         document = read_json(self.root / "model.json")
@@ -51,8 +55,8 @@ def shipped(root: Path = ROOT) -> dict[str, Shipped]:
 def folder_of(model: Path, run: bool = False, root: Path = ROOT) -> Path | None:
     """The folder that a name such as `flair-whole-tumor` or `flair-whole-tumor/int8` stands for, else None.
 
-    `run`: where the bare name is to mean the RUN (to train on, or for torch). What is really there under that path comes
-    first: names never hide files.
+    `run`: where the bare name is to mean the RUN (to train on, or for torch). What is really there under that path
+    comes first: names never hide files.
     """
     if model.exists() or model.is_absolute() or not 1 <= len(model.parts) <= 2:
         return None

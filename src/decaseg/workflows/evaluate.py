@@ -53,7 +53,9 @@ def run(
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
     dataset = read_dataset(data)
-    opened = open_model(model, engine, tta, step, device, threads=threads, postprocessing=postprocessing)
+    opened = open_model(
+        model, engine, tta, step, device, threads=threads, postprocessing=postprocessing, input_check=False
+    )  # scores tell more than a check of the images
     for warning in opened.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     chosen, trained = choose_cases(opened, dataset, cases)

@@ -88,7 +88,7 @@ def draw_tissues(template: Template, head: Head, shift_mm: Array | None = None) 
         np.log(average + 0.03) / 0.55 + 0.8 * freedom * _at(jitter, where)
         for average, jitter in zip((gm, wm, csf), head.jitter, strict=True)
     ]
-    cortex = np.exp(-((depth / 15) ** 2)) * _cerebrum(points)
+    cortex = np.exp(-((depth / 15) ** 2)) * cerebrum(points)
     gyrus = np.clip(_at(head.sulci, where), 0, 1.6)
     logits[0] += cortex * 0.8 * np.exp(-(((gyrus - 0.4) / 0.3) ** 2))
     logits[1] += cortex * 2.8 * (gyrus - 0.68)
@@ -112,7 +112,7 @@ def draw_tissues(template: Template, head: Head, shift_mm: Array | None = None) 
     )
 
 
-def _cerebrum(points_mm: Array) -> Array:
+def cerebrum(points_mm: Array) -> Array:
     """1 above the tentorium, 0 in cerebellum and stem; the tentorium slopes down from front to back."""
     height = points_mm[2] + 22 - 0.45 * np.maximum(0, -38 - points_mm[1])
     return np.asarray(1 / (1 + np.exp(-height / 3)), np.float32)

@@ -35,8 +35,8 @@ def draw_distortion(rng: np.random.Generator) -> Distortion:
     return Distortion(
         blur_mm=(blur, blur, blur),
         slices=thick,
-        shading=float(rng.uniform(0.0, 0.25)),
-        shading_mm=float(rng.uniform(50, 110)),
+        shading=float(rng.uniform(0.0, 0.35)),
+        shading_mm=float(rng.uniform(45, 110)),
         noise=float(rng.uniform(0.01, 0.09)),
         noise_mm=float(rng.uniform(1.0, 2.5)) if rng.random() < 0.33 else 0.0,
         ghost=float(rng.uniform(0.02, 0.15)) if rng.random() < 0.2 else 0.0,

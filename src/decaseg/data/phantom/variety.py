@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from decaseg.data.phantom.anatomy import Head, Tissues, draw_head, draw_tissues
+from decaseg.data.phantom.anatomy import Head, Tissues, cerebrum, draw_head, draw_tissues
 from decaseg.data.phantom.artefacts import distorted, draw_distortion, field_of_view
 from decaseg.data.phantom.contrast import Scene, draw_scene
 from decaseg.data.phantom.frame import Array, Frame, fractal_noise, smooth_noise
@@ -55,7 +55,7 @@ def draw_varied_case(
     tissues, tumour = _draw_tumours(template, head, for_tumour, pause)
     scene = draw_scene(frame, head.brain, tissues, tumour, for_scene)
     pause()
-    signal = _signal(frame, scene, tumour, draw_contrast(for_contrast), for_contrast)
+    signal = _signal(head, scene, tumour, draw_contrast(for_contrast), for_contrast)
     signal, inside = leftovers(signal, head, for_outside)
     pause()
     stored = distorted(signal, inside, frame, draw_distortion(for_scanner), for_scanner)
@@ -66,7 +66,7 @@ def draw_varied_case(
 
 def draw_contrast(rng: np.random.Generator) -> Contrast:
     """One scanner's and one tumour's FLAIR: oedema is brighter than cortex, the core is anything."""
-    gm = float(rng.uniform(0.95, 1.45))
+    gm = float(rng.uniform(0.95, 1.55))
     edema = gm + float(np.exp(rng.uniform(np.log(0.25), np.log(1.4))))
     kind = rng.random()  # solid and bright; like oedema; dark: necrosis, cysts
     core = edema * rng.uniform(1.0, 1.35) if kind < 0.45 else gm + (edema - gm) * rng.uniform(0.3, 1.0)
@@ -125,12 +125,14 @@ def _draw_tumours(
     return tissues, Tumour(labels, time)
 
 
-def _signal(frame: Frame, scene: Scene, tumour: Tumour, contrast: Contrast, rng: np.random.Generator) -> Array:
+def _signal(head: Head, scene: Scene, tumour: Tumour, contrast: Contrast, rng: np.random.Generator) -> Array:
     """The clean signal, (X, Y, Z), white matter about 1, 0 outside the brain."""
-    tissues = scene.tissues
+    frame, tissues = head.frame, scene.tissues
     signal = tissues.wm + contrast.gm * tissues.gm + contrast.csf * tissues.csf
     signal += contrast.texture * tissues.t1_texture
     signal *= 1 + rng.uniform(0.01, 0.06) * scene.texture
+    below = 1 - cerebrum(head.template_mm)
+    signal *= 1 + rng.uniform(-0.2, 0.35) * below  # cerebellum and stem often shine brighter, by flow and by the coil
     signal += -0.1 * scene.vessels + rng.uniform(0, 0.6) * scene.choroid
     benign = _benign(frame, tissues, tumour, rng)
     signal += np.maximum(scene.lesions, benign) * (contrast.benign * contrast.edema - signal)
@@ -154,6 +156,6 @@ def _benign(frame: Frame, tissues: Tissues, tumour: Tumour, rng: np.random.Gener
         spots = tissues.wm * np.clip((noise - 2.4 + 0.8 * disease) / 0.5, 0, 1)
         found = np.maximum(found, spots * (tissues.depth_mm > 8))
     cortex = tissues.gm * np.clip((smooth_noise(rng, frame, 22.0) - 1.4) / 0.8, 0, 1)
-    found = np.maximum(found, rng.uniform(0, 0.5) * cortex)
+    found = np.maximum(found, rng.uniform(0, 0.8) * cortex)
     near_tumour = ndimage.gaussian_filter((tumour.labels > 0).astype(np.float32), 3.0 / frame.spacing_mm)
     return np.asarray(found * np.clip(1 - 8 * near_tumour, 0, 1), np.float32)
