@@ -1,11 +1,11 @@
-"""Makes `flair-whole-tumor`, the model that ships with decaseg: generates its cases, trains, judges, exports, puts it in place.
+"""Makes `flair-whole-tumor`, the model that ships with decaseg: generates its cases, trains, judges, exports, ships.
 
-    python benchmarks/out-of-the-box/make.py WORK [--cases 320] [--minutes 70] [--seed 0] [--judge Task01_FLAIR] [--ship]
+    python benchmarks/out-of-the-box/make.py WORK [--cases 320] [--minutes 70] [--seed 0] [--judge DATASET] [--ship]
 
 WORK gets `data` (generated FLAIR cases at 2 mm), `run` (the training), `fp16` and `int8` (bundles, gated on generated
-cases that no step saw), and `judged-NAME` for every `--judge DATASET` (full volumes, nothing chosen on them). What is there already is
-kept, so that an interrupted call goes on where it stopped. `--ship` copies what a user needs to src/decaseg/models.
-Every step is a command of decaseg and is printed before it runs.
+cases that no step saw), and `judged-NAME` for every `--judge DATASET` (full volumes, nothing chosen on them). What is
+there already is kept, so that an interrupted call goes on where it stopped. `--ship` copies what a user needs to
+src/decaseg/models. Every step is a command of decaseg and is printed before it runs.
 """
 
 from __future__ import annotations
@@ -22,11 +22,37 @@ from decaseg.storage.files import read_json, write_json, write_text
 from decaseg.storage.shipped import ROOT
 
 NAME = "flair-whole-tumor"
-RECIPE = (
-    "--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16 --lr 2e-3 --val-fraction 0.04 "
-    "--set max_filters=56 max_levels=5 deep_supervision=0 rotation_share=0.5 scale_share=0.5 elastic_share=0.3 "
-    "intensity_strength=1.5 lr_end=0.1 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"
-).split()
+RECIPE = [
+    "--recipe",
+    "default",
+    "--target",
+    "whole",
+    "--patch",
+    "64",
+    "80",
+    "64",
+    "--batch-size",
+    "1",
+    "--base-filters",
+    "16",
+    "--lr",
+    "2e-3",
+    "--val-fraction",
+    "0.04",
+    "--set",
+    "max_filters=56",
+    "max_levels=5",
+    "deep_supervision=0",
+    "rotation_share=0.5",
+    "scale_share=0.5",
+    "elastic_share=0.3",
+    "intensity_strength=1.5",
+    "lr_end=0.1",
+    "average_decay=0.997",
+    "validation_share=0.03",
+    "checkpoint_minutes=3",
+    "input_check=brain",
+]
 KEPT = ("plan.json", "recipe.json", "splits.json", "provenance.json", "weights.safetensors")  # of the RUN
 LICENCE = "Apache-2.0"
 
