@@ -22,37 +22,10 @@ from decaseg.storage.files import read_json, write_json, write_text
 from decaseg.storage.shipped import ROOT
 
 NAME = "flair-whole-tumor"
-RECIPE = [
-    "--recipe",
-    "default",
-    "--target",
-    "whole",
-    "--patch",
-    "64",
-    "80",
-    "64",
-    "--batch-size",
-    "1",
-    "--base-filters",
-    "16",
-    "--lr",
-    "2e-3",
-    "--val-fraction",
-    "0.04",
-    "--set",
-    "max_filters=56",
-    "max_levels=5",
-    "deep_supervision=0",
-    "rotation_share=0.5",
-    "scale_share=0.5",
-    "elastic_share=0.3",
-    "intensity_strength=1.5",
-    "lr_end=0.1",
-    "average_decay=0.997",
-    "validation_share=0.03",
-    "checkpoint_minutes=3",
-    "input_check=brain",
-]
+SETTINGS = """max_filters=56 max_levels=5 deep_supervision=0 rotation_share=0.5 scale_share=0.5 elastic_share=0.3
+intensity_strength=1.5 lr_end=0.1 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"""
+RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16 --lr 2e-3 --val-fraction 0.04
+--set"""
 KEPT = ("plan.json", "recipe.json", "splits.json", "provenance.json", "weights.safetensors")  # of the RUN
 LICENCE = "Apache-2.0"
 
@@ -64,7 +37,8 @@ def main() -> None:
         write_dataset(data, wishes.cases, wishes.data_seed, 2.0, varied=True, on_case=say)
     budget = ["--minutes", str(wishes.minutes), "--seed", str(wishes.seed)]
     if not finished(run):
-        decaseg("train", data, "--out", run, *RECIPE, *budget, *(["--resume"] if run.exists() else []))
+        again = ["--resume"] if run.exists() else []
+        decaseg("train", data, "--out", run, *again, *budget, *RECIPE.split(), *SETTINGS.split())
     for dataset in wishes.judge:
         out = work / f"judged-{dataset.name}"
         if not (out / "metrics.json").exists():
@@ -72,9 +46,8 @@ def main() -> None:
         print(out, json.dumps(told(read_json(out / "metrics.json"))))
     for precision in ("fp16", "int8"):
         if not (work / precision / "MODEL_CARD.md").exists():
-            decaseg(
-                "export", run, "--out", work / precision, "--precision", precision, "--data", data, "--licence", LICENCE
-            )
+            how = "--precision", precision, "--data", data, "--licence", LICENCE
+            decaseg("export", run, "--out", work / precision, *how)
     if wishes.ship:
         ship(work, [(d.name, read_json(work / f"judged-{d.name}" / "metrics.json")) for d in wishes.judge])
 

@@ -137,7 +137,7 @@ def train(
         base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
         val_fraction=val_fraction, fold=fold,
         seed=seed, device=device, precision=precision, threads=threads, deterministic=deterministic or None,
-        from_run=str(start.resolve()) if start else None,
+        from_run=str(start) if start else None,
     )  # fmt: skip
     if epochs is not None:
         chosen = chosen.without_minutes()
