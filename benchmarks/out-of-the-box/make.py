@@ -24,8 +24,8 @@ from decaseg.storage.shipped import ROOT
 NAME = "flair-whole-tumor"
 SETTINGS = """max_filters=56 max_levels=5 deep_supervision=0 rotation_share=0.5 scale_share=0.5 elastic_share=0.3
 intensity_strength=1.5 lr_end=0.1 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"""
-RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16 --lr 2e-3 --val-fraction 0.04
---set"""
+RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16 --lr 2e-3
+--val-fraction 0.04 --set"""
 KEPT = ("plan.json", "recipe.json", "splits.json", "provenance.json", "weights.safetensors")  # of the RUN
 LICENCE = "Apache-2.0"
 
