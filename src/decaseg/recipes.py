@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from decaseg.geometry import int3
+from decaseg.inference.input_checks import find_input_check
 from decaseg.planning.wishes import Choices
 
 CHOSEN = "chosen"  # in recipe.json: which of the settings a person gave
@@ -120,6 +121,7 @@ class Recipe(Choices):
     precision: str = "auto"
     threads: int | None = None
     checkpoint_minutes: float | None = None
+    input_check: str | None = None  # what predictions look at first: see inference/input_checks.py
     memory_goal_gib: float | None = None  # stay below it where a saving can, though more be free; `--memory` overrules
     deterministic: bool = False
 
@@ -131,6 +133,7 @@ class Recipe(Choices):
                 raise ValueError(f"{_option(name)}{_shown(value)}: {rule}")
         if self.fold is not None and not 0 <= self.fold <= (4 if self.split is None else self.fold):
             raise ValueError(f"--fold {self.fold}: the field's standard folds are 0 to 4")
+        find_input_check(self.input_check, "--set")
         if not 0 < self.scale_low <= self.scale_high:
             raise ValueError(f"--set scale_low={self.scale_low:g}: must be above 0 and at most scale_high")
 

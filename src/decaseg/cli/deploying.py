@@ -76,6 +76,14 @@ def benchmark(
 
 
 @app.command()
+def models(as_json: JsonOption = False) -> int:
+    """The models that ship with the package, and how good they are."""
+    from decaseg.workflows import list_models as workflow
+
+    return workflow.run(as_json)
+
+
+@app.command()
 def serve(
     model: ModelArgument,
     host: Annotated[str, typer.Option(help="Address; beyond loopback only with --token-file.")] = "127.0.0.1",

@@ -9,6 +9,7 @@ import typer
 
 from decaseg.cli.app import app
 from decaseg.cli.options import (
+    CheckOption,
     CleanOption,
     DeviceOption,
     EngineOption,
@@ -102,6 +103,7 @@ def predict(
     dicom_seg: Annotated[
         bool, typer.Option("--dicom-seg/--no-dicom-seg", help="Of DICOM images: <case>.dcm too.")
     ] = True,
+    input_check: CheckOption = True,
 ) -> int:
     """Label maps for images, on their own grids; goes on where it was stopped."""
     from decaseg.inference.restore import Wanted
@@ -109,7 +111,7 @@ def predict(
 
     wanted = Wanted(probabilities, uncertainty)
     opening = {"engine": engine, "tta": tta, "step": step, "device": device, "precision": precision,
-               "postprocessing": postprocessing}  # fmt: skip
+               "postprocessing": postprocessing, "input_check": input_check}  # fmt: skip
     dicom = workflow.Dicom(tuple(series or ()), dicom_seg)
     return workflow.run(model, inputs, out, opening, wanted, threads, others or (), dicom)
 

@@ -165,7 +165,7 @@ def train(
         batch_size=batch_size, base_filters=base_filters, lr=lr, epochs=epochs, minutes=minutes, patience=patience,
         val_fraction=val_fraction, fold=fold, split=str(split) if split else None, group=group, group_by=group_by,
         seed=seed, device=device, precision=precision, threads=threads, deterministic=deterministic or None,
-        from_run=str(start.resolve()) if start else None,
+        from_run=str(start) if start else None,
     )  # fmt: skip
     if epochs is not None:
         chosen = chosen.without_minutes()

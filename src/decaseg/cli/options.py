@@ -10,7 +10,9 @@ import typer
 DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="A folder as of Decathlon, nnU-Net, BraTS or BIDS, or a CSV of paths.")
 ]
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A RUN, a BUNDLE or a model file inside one.")]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A RUN, a BUNDLE, a model file inside one, or a name of decaseg models.")
+]
 LayoutOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of DATASET: decathlon, nnunet, brats, bids or csv; default: seen.")
 ]
@@ -30,6 +32,9 @@ ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Processor thread
 StepOption = Annotated[float, typer.Option(help="Distance between windows, as a share of their length.")]
 TtaOption = Annotated[bool, typer.Option("--tta", help="Average over mirrored images (those mirrored in training).")]
 
+CheckOption = Annotated[
+    bool, typer.Option("--input-check/--no-input-check", help="Whether images are what MODEL was made for.")
+]
 CleanOption = Annotated[
     bool, typer.Option("--postprocessing/--no-postprocessing", help="What decaseg postprocess chose for MODEL.")
 ]

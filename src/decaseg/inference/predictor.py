@@ -16,6 +16,7 @@ from decaseg.geometry import Int3, int3
 from decaseg.inference.empty import present_voxels
 from decaseg.inference.engines import Engine
 from decaseg.inference.ensemble import averaged
+from decaseg.inference.input_checks import InputCheck
 from decaseg.inference.postprocess import PostProcessing
 from decaseg.inference.restore import Wanted, restore
 from decaseg.inference.windows import Infer, OnWindow, Slab, Windows, slabs, whole
@@ -43,6 +44,7 @@ class Prediction(ShowsItself):
 
     `probabilities` are (structures, X, Y, Z), `uncertainty` (1, X, Y, Z) from 0 to 1 (see `restore.uncertainty`).
     `image` and `names` (of label values) are there where a whole volume was predicted: for notebooks, which show both.
+    `warnings`: what the input check found to doubt about the image.
     """
 
     labels: Volume
@@ -51,15 +53,20 @@ class Prediction(ShowsItself):
     seconds: Seconds = field(default_factory=Seconds)
     image: Volume | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case as the network sees it: (C, X, Y, Z) `array`, what undoes the preprocessing, and the seconds it took."""
+    """A case as the network sees it: (C, X, Y, Z) `array`, what undoes the preprocessing, and the seconds it took.
+
+    `warnings`: what the input check found to doubt about the image.
+    """
 
     array: NDArray[np.float32]
     undo: Undo
     seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Predictor:
     time augmentation (`tta`) is on: those that training mirrored. The probabilities of `others` are averaged with the
     engine's (an ensemble). Windows in which every channel is empty (see `empty`) are not computed and are background,
     unless `skip_empty` is off. `batch_size` windows go through the engine at a time.
-    `postprocessing` cleans the label map, not the probabilities.
+    `postprocessing` cleans the label map, not the probabilities. `input_check` looks at each image first.
     """
 
     engine: Engine
@@ -84,6 +91,7 @@ class Predictor:
     skip_empty: bool = True
     batch_size: int = 1
     postprocessing: PostProcessing | None = None
+    input_check: InputCheck | None = None
 
     def __call__(
         self,
@@ -101,8 +109,13 @@ class Predictor:
         started = time.perf_counter()
         _refuse_values(image.array)
         _refuse_geometry(image.grid, self.preprocessing)
+        findings = self.input_check(image) if self.input_check is not None else []
+        for finding in findings:
+            if finding.refuse:
+                raise ValueError(f"{finding.text}. --no-input-check predicts it all the same")
         array, undo = preprocess(image, self.preprocessing)
-        return Prepared(array, undo, time.perf_counter() - started)
+        doubts = tuple(finding.text for finding in findings)
+        return Prepared(array, undo, time.perf_counter() - started, doubts)
 
     def predict(self, case: Prepared, wanted: Wanted, on_window: OnWindow | None = None) -> Prediction:
         """The part from the network on; memory holds slabs of logits, never all of them."""
@@ -112,7 +125,7 @@ class Predictor:
         if self.postprocessing is not None:
             labels = self.postprocessing.clean(labels, self.target)
         seconds.restore = time.perf_counter() - started - seconds.network
-        return Prediction(labels, found.probabilities, found.uncertainty, seconds)
+        return Prediction(labels, found.probabilities, found.uncertainty, seconds, warnings=case.warnings)
 
     def logits(self, image: Volume, on_window: OnWindow | None = None) -> tuple[NDArray[np.float32], Undo]:
         """All logits (K, X, Y, Z) on the network's grid, and what undoes the preprocessing."""

@@ -48,6 +48,7 @@ class Job:
     begun: float | None = None
     ended: float | None = None
     volumes_ml: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     refusal: Refusal | None = None
     give_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -187,6 +188,7 @@ class Jobs:
         say = message["say"]
         if say == "done":
             job.state, job.volumes_ml, job.seconds = "done", message["volumes_ml"], message["seconds"]
+            job.warnings = message["warnings"]
             job.windows = (message["windows"][0], message["windows"][1])
             with suppress(Refusal):
                 self.spool.take(job.folder, job.labels.stat().st_size)

@@ -42,6 +42,7 @@ IMAGE_BODY: dict[str, Any] = {
 VOLUMES_EXAMPLE = {
     "volumes_ml": {"anterior": 1.512, "posterior": 1.204},
     "labels": {"1": "anterior", "2": "posterior"},
+    "warnings": [],
     "seconds": {"read": 0.01, "prepare": 0.02, "network": 0.4, "restore": 0.01, "write": 0.01},
 }
 JOB_EXAMPLE = {
@@ -51,6 +52,7 @@ JOB_EXAMPLE = {
     "stage": "network",
     "windows": {"done": 3, "total": 12},
     "volumes_ml": {},
+    "warnings": [],
     "error": None,
     "detail": None,
 }
@@ -112,7 +114,7 @@ async def _gone(request: Request | None) -> None:
 def result(service: Service, job: Job) -> dict[str, Any]:
     """What is said about a finished job's label map."""
     labels = {str(value): name for name, value in service.model.facts["labels"].items()}
-    return {"volumes_ml": job.volumes_ml, "labels": labels, "seconds": job.seconds}
+    return {"volumes_ml": job.volumes_ml, "labels": labels, "warnings": job.warnings, "seconds": job.seconds}
 
 
 def describe(service: Service, job: Job) -> dict[str, Any]:
@@ -123,6 +125,7 @@ def describe(service: Service, job: Job) -> dict[str, Any]:
         "stage": job.stage,
         "windows": {"done": job.windows[0], "total": job.windows[1]},
         "volumes_ml": job.volumes_ml,
+        "warnings": job.warnings,
         "error": job.refusal.code if job.refusal else None,
         "detail": job.refusal.sentence if job.refusal else None,
     }

@@ -138,7 +138,8 @@ def predict(
     try:
         prepared = loaded.predictor.prepare(image)
     except ValueError as error:
-        raise Refusal(422, "unusable_image", f"the image {error}") from None
+        why = str(error).partition(". --no-input-check")[0]
+        raise Refusal(422, "unusable_image", f"the image {why}") from None
     del image
     made = loaded.predictor.predict(prepared, Wanted(), lambda done, total: advance("network", done, total))
     advance("write", 0, 0)
@@ -147,6 +148,7 @@ def predict(
     seconds = {"read": read_s, **asdict(made.seconds), "write": time.perf_counter() - writing}
     return {
         "volumes_ml": volumes_ml(made, loaded.predictor.target),
+        "warnings": [f"the image {doubt}" for doubt in made.warnings],
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
     }
 

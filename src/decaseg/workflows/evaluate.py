@@ -62,7 +62,9 @@ def run(
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
-    opened = open_model(model, engine, tta, step, device, threads=threads, postprocessing=postprocessing)
+    opened = open_model(
+        model, engine, tta, step, device, threads=threads, postprocessing=postprocessing, input_check=False
+    )  # scores tell more than a check of the images
     for warning in opened.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     dataset = as_known(read_dataset(data, layout), opened.plan)

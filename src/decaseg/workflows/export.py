@@ -164,14 +164,15 @@ def _document(folder: RunDir, plan: Plan, model_format: str, precision: str, thr
         "split_sha256": {part: sorted(hash_of_case(case) for case in splits[part]) for part in ("train", "val")},
         "selection": source.selection(),
         "postprocessing": None if post is None else post.to_json(),
+        "input_check": read_json(folder.recipe).get("input_check"),
         "provenance": without_folders(provenance(run=without_folders(made))),
         "parity": None,
     }
 
 
 def _gate(folder: RunDir, out: Path, dataset: Dataset, tolerance: Tolerance, threads: int | None) -> Parity:
-    source = open_model(folder.root, "torch", device="cpu", precision="fp32", threads=threads)
-    export = open_model(out, threads=threads)
+    source = open_model(folder.root, "torch", device="cpu", precision="fp32", threads=threads, input_check=False)
+    export = open_model(out, threads=threads, input_check=False)
     val = set(read_json(folder.splits)["val"])
     cases = [files for files in dataset.training if files.case in val] or list(dataset.training)
     with progress("parity gate", lines=True) as advance:

@@ -18,6 +18,7 @@ from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe, named
 from decaseg.storage.files import read_json, sha256_of
 from decaseg.storage.rundir import RunDir
+from decaseg.storage.shipped import folder_of
 from decaseg.training.distributed import Ranks
 from decaseg.training.loop import State
 from decaseg.training.warm_start import HEADS, take_over
@@ -52,7 +53,8 @@ def read_start(recipe: Recipe) -> Start | None:
     """The RUN of `--from`, None where there is no such wish; ValueError where it is no finished RUN."""
     if recipe.from_run is None:
         return None
-    folder = RunDir(Path(recipe.from_run))
+    path = Path(recipe.from_run)
+    folder = RunDir(folder_of(path, run=True) or path)
     if not folder.is_run():
         raise ValueError(f"--from {folder.root}: holds no training; name a folder that decaseg train wrote")
     if not folder.weights.is_file():

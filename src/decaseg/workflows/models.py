@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from decaseg.inference.engines import ENGINES, Engine
+from decaseg.inference.input_checks import find_input_check
 from decaseg.inference.postprocess import PostProcessing
 from decaseg.inference.predictor import Predictor
 from decaseg.planning.plan import Plan
@@ -15,6 +16,7 @@ from decaseg.storage.bundle import MODEL_FILES, BundleDir, model_files
 from decaseg.storage.files import read_json, sha256_of
 from decaseg.storage.finished import content_hash
 from decaseg.storage.rundir import RunDir
+from decaseg.storage.shipped import folder_of, known_names
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,16 @@ def open_model(
     precision: str = "auto",
     threads: int | None = None,
     postprocessing: bool = True,
+    input_check: bool = True,
 ) -> Model:
     """Opens MODEL with `engine` (None: what it was made for). ValueError names what is wrong and the way out.
 
-    The post-processing that was chosen for it is used, unless `postprocessing` is off.
+    The post-processing that was chosen for it is used, unless `postprocessing` is off; so is its check of images,
+    unless `input_check` is off.
     """
     if engine is not None and engine not in ENGINES:
         raise ValueError(f"--engine {engine}: choose one of {', '.join(ENGINES)}")
+    path = folder_of(path, run=engine == "torch") or path
     if path.suffix in (".xml", ".onnx"):
         if not path.is_file() or path.name not in MODEL_FILES.values():
             raise ValueError(f"{path}: is no model of a bundle; name the BUNDLE or its model.xml or model.onnx")
@@ -114,18 +119,32 @@ def open_model(
     run, bundle = RunDir(path), BundleDir(path)
     if bundle.is_bundle():
         opened = _open_bundle(bundle, engine, tta, step, threads)
+        opened = opened if input_check else _unchecked(opened)
         return _with_postprocessing(opened, bundle.document) if postprocessing else opened
     if run.is_run():
         opened = _open_run(run, engine, tta, step, device, precision, threads)
+        opened = opened if input_check else _unchecked(opened)
         return _with_postprocessing(opened, run.postprocessing) if postprocessing else opened
     if not path.exists():
-        raise ValueError(f"{path}: there is no such model; MODEL is a RUN, a BUNDLE or a model.xml inside a bundle")
+        raise ValueError(no_such_model(path))
     raise ValueError(f"{path}: is neither a RUN (plan.json, recipe.json) nor a BUNDLE (bundle.json)")
+
+
+def no_such_model(path: Path) -> str:
+    """What to say of a MODEL that is not there."""
+    return (
+        f"{path}: there is no such model; MODEL is a RUN, a BUNDLE, a model.xml inside a bundle, or one of the "
+        f"package ({known_names()}; see decaseg models)"
+    )
 
 
 def make_predictor(plan: Plan, engine: Engine, step: float = 0.5, tta: bool = False) -> Predictor:
     """A predictor with the preprocessing, window and target of the plan."""
     return Predictor(engine, plan.preprocessing, plan.target, plan.patch, step, tta, plan.mirror_axes)
+
+
+def _unchecked(opened: Model) -> Model:
+    return replace(opened, predictor=replace(opened.predictor, input_check=None))
 
 
 def _with_postprocessing(opened: Model, path: Path) -> Model:
@@ -155,7 +174,8 @@ def _open_run(
 
     plan = Plan.from_json(read_json(run.plan), str(run.plan))
     loaded = load_torch(run.weights, plan.network, device, precision, threads)
-    return Model(run.root, plan, make_predictor(plan, loaded, step, tta), run, None, ())
+    check = find_input_check(read_json(run.recipe).get("input_check"), str(run.recipe))
+    return Model(run.root, plan, replace(make_predictor(plan, loaded, step, tta), input_check=check), run, None, ())
 
 
 def _open_bundle(bundle: BundleDir, engine: str | None, tta: bool, step: float, threads: int | None) -> Model:
@@ -179,9 +199,9 @@ def _open_bundle(bundle: BundleDir, engine: str | None, tta: bool, step: float, 
         from decaseg.inference.engines.onnx_engine import OnnxEngine
 
         loaded = OnnxEngine(model, threads)
-    return Model(
-        bundle.root, plan, make_predictor(plan, loaded, step, tta), None, document, _warnings(bundle, document, loaded)
-    )
+    check = find_input_check(document.get("input_check"), str(bundle.document))
+    predictor = replace(make_predictor(plan, loaded, step, tta), input_check=check)
+    return Model(bundle.root, plan, predictor, None, document, _warnings(bundle, document, loaded))
 
 
 def _refuse_changed(bundle: BundleDir, document: dict[str, Any]) -> None:

@@ -140,6 +140,8 @@ def _predict(
     def write(case: Case, made: Prediction) -> None:
         clock, begin = clocks[case.name], time.perf_counter()
         finished.sweep(case.name)
+        for doubt in made.warnings:
+            print(f"warning: {case.image}: {doubt}", file=sys.stderr, flush=True)
         for name, path in case.outputs.items():
             if name == SEGMENTATION:
                 assert isinstance(case.image, DicomInput)
@@ -203,6 +205,7 @@ def _job(predictor: Predictor, models: Sequence[Model], wanted: Wanted) -> dict[
         "step": predictor.step,
         "postprocessing": None if predictor.postprocessing is None else predictor.postprocessing.to_json(),
         "tta": predictor.tta,
+        "input_check": predictor.input_check is not None,
         "probabilities": wanted.probabilities,
         "uncertainty": wanted.uncertainty,
     }

@@ -12,7 +12,8 @@ from decaseg.inference.memory import ImageFacts, Networks, prediction_need
 from decaseg.planning.memory import parameters
 from decaseg.storage import nifti
 from decaseg.storage.provenance import available_memory_gib
-from decaseg.workflows.models import Model, open_model
+from decaseg.storage.shipped import folder_of
+from decaseg.workflows.models import Model, no_such_model, open_model
 
 if TYPE_CHECKING:
     from decaseg.serving.worker import Loaded
@@ -43,8 +44,9 @@ def run(
 
     where, allowed = Where(*place), Limits(**limits)
     access = make_access(where.host, token_file, allow_hosts)
+    model = folder_of(model, run=opening.get("engine") == "torch") or model
     if not model.exists():
-        raise ValueError(f"{model}: there is no such model; MODEL is a RUN, a BUNDLE or a model.xml inside a bundle")
+        raise ValueError(no_such_model(model))
     say = partial(print, flush=True)
     return serve(partial(load, model.resolve(), dict(opening)), where, access, allowed, spool, say)
 

@@ -36,9 +36,11 @@ def write_dataset(
     spacing_mm: float = 2.0,
     workers: int | None = None,
     on_case: Callable[[int, int], None] | None = None,
+    varied: bool = False,
 ) -> Path:
     """Writes `cases` cases and, last, dataset.json under `root`, and returns it; the bytes do not depend on `workers`.
 
+    `varied`: FLAIR alone, of the wide variety that a network for real patients is trained on (`variety`).
     `on_case(done, total)` is called in the caller's thread after each case.
     """
     _checked(seed, spacing_mm)
@@ -48,6 +50,12 @@ def write_dataset(
         raise ValueError(f"workers {workers}: must be at least 1, or None for one a processor")
     from decaseg.data.phantom.dataset import write_cases
 
+    if varied:
+        from decaseg.data.phantom.variety import draw_varied_case
+
+        return write_cases(
+            Path(root), cases, seed, spacing_mm, workers, on_case, CHANNELS[:1], LABELS, draw_varied_case
+        )
     return write_cases(Path(root), cases, seed, spacing_mm, workers, on_case, CHANNELS, LABELS)
 
 

@@ -51,9 +51,9 @@ class Tissues:
     midline_mm: Array
 
 
-def draw_head(template: Template, frame: Frame, rng: np.random.Generator) -> Head:
-    """A head of its own size, shape, folding, ventricles and age."""
-    points = _warped(frame, rng)
+def draw_head(template: Template, frame: Frame, rng: np.random.Generator, size: float = 1.0) -> Head:
+    """A head of its own size (`size` times the template's, more or less), shape, folding, ventricles and age."""
+    points = _warped(frame, rng, size)
     # Skull stripping is never even: it leaves more of the subarachnoid space here, less there.
     uneven = np.clip(0.05 * smooth_noise(rng, frame, 9.0) + 0.12 * smooth_noise(rng, frame, 28.0), -0.2, 0.3)
     rough = template.sample("brain", points) + uneven > 0.54
@@ -88,7 +88,7 @@ def draw_tissues(template: Template, head: Head, shift_mm: Array | None = None) 
         np.log(average + 0.03) / 0.55 + 0.8 * freedom * _at(jitter, where)
         for average, jitter in zip((gm, wm, csf), head.jitter, strict=True)
     ]
-    cortex = np.exp(-((depth / 15) ** 2)) * _cerebrum(points)
+    cortex = np.exp(-((depth / 15) ** 2)) * cerebrum(points)
     gyrus = np.clip(_at(head.sulci, where), 0, 1.6)
     logits[0] += cortex * 0.8 * np.exp(-(((gyrus - 0.4) / 0.3) ** 2))
     logits[1] += cortex * 2.8 * (gyrus - 0.68)
@@ -112,7 +112,7 @@ def draw_tissues(template: Template, head: Head, shift_mm: Array | None = None) 
     )
 
 
-def _cerebrum(points_mm: Array) -> Array:
+def cerebrum(points_mm: Array) -> Array:
     """1 above the tentorium, 0 in cerebellum and stem; the tentorium slopes down from front to back."""
     height = points_mm[2] + 22 - 0.45 * np.maximum(0, -38 - points_mm[1])
     return np.asarray(1 / (1 + np.exp(-height / 3)), np.float32)
@@ -125,7 +125,7 @@ def _spread(values: Array, brain: Mask, outside: float = 0) -> Array:
     return full
 
 
-def _warped(frame: Frame, rng: np.random.Generator) -> Array:
+def _warped(frame: Frame, rng: np.random.Generator, size: float) -> Array:
     """Template coordinates of every voxel: turned, scaled and smoothly bent, (3, X, Y, Z) mm.
 
     The bends' steepest slopes stay well under 1, so that space never folds.
@@ -133,7 +133,7 @@ def _warped(frame: Frame, rng: np.random.Generator) -> Array:
     centre = np.asarray(CENTRE_MM, np.float32).reshape(3, 1, 1, 1)
     points = frame.world_mm() - centre
     turn = _rotation(rng.normal(0, np.deg2rad(2.5), 3))
-    scale = 1 / (rng.normal(0.99, 0.025) * (1 + rng.normal(0, 0.02, 3)))
+    scale = 1 / (size * rng.normal(0.99, 0.025) * (1 + rng.normal(0, 0.02, 3)))
     matrix = (turn * scale).astype(np.float32)
     moved = np.stack([sum(matrix[i, j] * points[j] for j in range(3)) for i in range(3)])
     for grain_mm, size_mm in ((64.0, 2.2), (26.0, 1.1), (13.0, 0.6)):

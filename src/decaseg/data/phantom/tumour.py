@@ -60,10 +60,21 @@ def draw_character(rng: np.random.Generator, enhances: bool) -> Character:
     )
 
 
-def draw_core(template: Template, head: Head, character: Character, rng: np.random.Generator) -> Array:
-    """Signed distance-like field (mm), positive inside the core, of exactly the volume that the character asks for."""
+def draw_core(
+    template: Template,
+    head: Head,
+    character: Character,
+    rng: np.random.Generator,
+    anywhere: bool = False,
+    loose: bool = False,
+) -> Array:
+    """Signed distance-like field (mm), positive inside the core, of exactly the volume that the character asks for.
+
+    `anywhere`: it begins in any deep tissue, stem and cerebellum included, not where gliomas mostly do. `loose`: falx
+    and skull hold it less, so that it may reach the surface and cross the middle.
+    """
     frame = head.frame
-    seed = template.seeds_mm[rng.choice(len(template.seeds_mm), p=template.seed_odds)]
+    seed = _begin_anywhere(head, rng) if anywhere else _begin(template, rng)
     middle = _voxel_of(head, seed)
     radius = float(np.cbrt(3 * character.core_ml * 1000 / (4 * np.pi)))
     world = frame.world_mm()
@@ -81,11 +92,22 @@ def draw_core(template: Template, head: Head, character: Character, rng: np.rand
     field = field + np.float32(0.2 * radius * character.roughness) * noise
     # The falx holds a tumour on its side; the skull and the brain's surface hold all.
     side = np.float32(np.sign(seed[0]))
-    field -= 2 * np.maximum(0, 3 - side * head.template_mm[0]) + 4 * np.maximum(0, 3 - head.depth_mm)
+    falx, skull = (rng.uniform(0, 2), rng.uniform(0, 3)) if loose else (2, 4)
+    field -= falx * np.maximum(0, 3 - side * head.template_mm[0]) + skull * np.maximum(0, 3 - head.depth_mm)
     field[~head.brain] = -np.inf
     count = max(8, round(character.core_ml / frame.voxel_ml))
     level = np.partition(field, field.size - count, axis=None)[field.size - count]
     return np.asarray(field - level, np.float32)
+
+
+def _begin(template: Template, rng: np.random.Generator) -> np.ndarray:
+    return np.asarray(template.seeds_mm[rng.choice(len(template.seeds_mm), p=template.seed_odds)])
+
+
+def _begin_anywhere(head: Head, rng: np.random.Generator) -> np.ndarray:
+    """The template's point (3,) of a voxel drawn from all that lie 5 mm deep or more."""
+    deep = np.flatnonzero(head.depth_mm >= 5)
+    return np.asarray(head.template_mm.reshape(3, -1)[:, rng.choice(deep)], np.float64)
 
 
 def mass_effect(head: Head, core: Array, character: Character, rng: np.random.Generator) -> Array:

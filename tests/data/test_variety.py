@@ -1,0 +1,83 @@
+"""The varied FLAIR cases: the same bytes from the same numbers, tumours brighter than the brain, and real variety."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from decaseg.storage.layouts import read_dataset
+
+from decaseg.data.phantom import write_dataset
+from decaseg.data.phantom.artefacts import draw_distortion, field_of_view
+from decaseg.data.phantom.frame import Frame
+from decaseg.data.phantom.variety import draw_contrast, draw_varied_case, draw_varied_character
+from decaseg.storage import nifti
+
+pytest.importorskip("nilearn")
+SPACING_MM = 4.0
+CASES = 10
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return [draw_varied_case(5, number, SPACING_MM) for number in range(CASES)]
+
+
+def digest(case) -> str:
+    return hashlib.sha256(b"".join(volume.array.tobytes() for volume in case)).hexdigest()
+
+
+def test_the_numbers_alone_decide(cases):
+    assert digest(draw_varied_case(5, 3, SPACING_MM)) == digest(cases[3])
+    assert len({digest(case) for case in cases}) == CASES
+
+
+def test_images_are_stripped_brains_and_labels_lie_in_them(cases):
+    for image, label in cases:
+        assert image.array.dtype == np.int16
+        assert image.array.shape == label.array.shape
+        assert set(np.unique(label.array)) <= {0, 1, 2, 3}
+        assert (label.array > 0).any()
+        assert (image.array[label.array > 0] > 0).all()
+        assert 600 < (image.array > 0).sum() * image.grid.voxel_ml < 2600
+        assert image.orientation == "RAS"
+
+
+def test_most_tumours_outshine_the_brain(cases):
+    brighter = 0
+    for image, label in cases:
+        brain = (image.array > 0) & (label.array == 0)
+        brighter += image.array[label.array > 0].mean() > image.array[brain].mean()
+    assert brighter >= 0.8 * CASES  # the rest are mostly dark inside
+
+
+def test_tumours_are_of_every_size_and_in_both_halves():
+    rng = np.random.default_rng(0)
+    characters = [draw_varied_character(rng) for _ in range(400)]
+    cores = np.array([c.core_ml for c in characters])
+    assert cores.min() < 2
+    assert cores.max() > 120
+    assert 0.2 < np.mean([c.edema_ml < 3.1 for c in characters]) < 0.45
+    assert max(c.core_ml + c.edema_ml for c in characters) <= 250.1
+
+
+def test_oedema_is_brighter_than_cortex_and_the_core_is_anything():
+    rng = np.random.default_rng(1)
+    drawn = [draw_contrast(rng) for _ in range(300)]
+    assert all(c.edema >= c.gm + 0.24 for c in drawn)
+    assert 0.1 < np.mean([c.core < 1.0 for c in drawn]) < 0.4
+
+
+def test_every_third_scan_is_cropped():
+    rng, frame = np.random.default_rng(2), Frame(SPACING_MM)
+    inside = np.ones(frame.shape, bool)
+    cut = [not field_of_view(inside, frame, rng).all() for _ in range(200)]
+    assert 0.22 < np.mean(cut) < 0.45
+    assert any(draw_distortion(rng).slices for _ in range(20))
+
+
+def test_they_make_a_data_set_with_one_channel(tmp_path):
+    dataset = read_dataset(write_dataset(tmp_path, 2, 7, SPACING_MM, varied=True))
+    assert tuple(dataset.channels) == ("FLAIR",)
+    assert nifti.read(dataset.training[0].image).array.shape[0] == 1
