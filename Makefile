@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint setup clean
+.PHONY: demo gallery test lint setup clean
 
 demo: setup
 	$(BIN)/decaseg demo --out demo
+
+gallery: demo
+	$(BIN)/python docs/gallery.py demo/evaluation
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST)

@@ -35,6 +35,8 @@ decaseg demo --out demo
 python docs/gallery.py demo/evaluation
 ```
 
+or `make gallery`.
+
 `decaseg evaluate` writes the same for every case, into `overlays/` ([how to](how-to/evaluate.md)).
 
 ## Overlays

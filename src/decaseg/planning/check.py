@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.geometry import int3
@@ -123,10 +124,11 @@ def judged(survey: Survey, rules: Mapping[str, Rule] = RULES) -> list[Problem]:
     """What the rules find, the worst first; about a test image, which training does not read, nothing is an error."""
     tests = {case.files.image for case in survey.test}
     found = []
-    for name, rule in rules.items():
-        for problem in rule(survey):
-            mild = problem.file in tests and problem.severity == "error"
-            found.append(replace(problem, rule=name, severity="warning" if mild else problem.severity))
+    with np.errstate(all="ignore"):  # headers and voxels may hold any number; infinities compare as they should
+        for name, rule in rules.items():
+            for problem in rule(survey):
+                mild = problem.file in tests and problem.severity == "error"
+                found.append(replace(problem, rule=name, severity="warning" if mild else problem.severity))
     return worst_first(found)
 
 

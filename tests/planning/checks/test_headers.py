@@ -131,3 +131,18 @@ def test_forms_that_disagree(root: Path) -> None:
     headed(image(root), lambda header: header.set_qform(np.diag([1.0, 1, 2, 1]), 1))
     (problem,) = by_rule(root, "forms")
     assert problem.severity == "warning" and "sform says one place" in problem.fault
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(numbers=st.lists(st.floats(width=32, allow_nan=False), min_size=12, max_size=12), code=st.integers(0, 3))
+def test_whatever_a_header_says_is_judged(root: Path, numbers: list[float], code: int) -> None:
+    def edit(header) -> None:  # type: ignore[no-untyped-def]
+        header["srow_x"], header["srow_y"], header["srow_z"] = numbers[:4], numbers[4:8], numbers[8:]
+        header["sform_code"], header["xyzt_units"] = 1, code
+
+    good = image(root).read_bytes()
+    try:
+        headed(image(root), edit)
+        assert all(problem.fault and problem.fix for problem in found_in(root))
+    finally:
+        image(root).write_bytes(good)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from decaseg.planning.checks.grids import tolerance_mm
 from decaseg.planning.checks.survey import Case, Survey
 from decaseg.volume import Grid
 
@@ -32,10 +33,15 @@ def comparables(survey: Survey) -> Iterator[Comparable]:
         if grid is None or voxels is None or voxels.channels[0].low == voxels.channels[0].high:
             continue
         raw = upright(voxels.thumbnail.array, grid)
-        drawn = case.label_voxels if case.label is not None and case.label_voxels is not None else None
-        same = case.label is not None and case.label.grid is not None and case.label.grid.shape == grid.shape
-        label = upright(drawn.thumbnail.array, grid) if drawn is not None and drawn.centres and same else None
+        drawn = case.label_voxels if _lies_on(case, grid) else None
+        label = upright(drawn.thumbnail.array, grid) if drawn is not None and drawn.centres else None
         yield Comparable(case, _standard(raw), raw, label)
+
+
+def _lies_on(case: Case, image: Grid) -> bool:
+    """Is the label map on its image's grid? If not, `grids` says so, and what it fits is another matter."""
+    own = case.label.grid if case.label is not None else None
+    return own is not None and own.shape == image.shape and image.distance_mm(own.affine) <= tolerance_mm(image)
 
 
 def upright(cells: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:

@@ -41,4 +41,4 @@ def find(survey: Survey) -> Iterator[Problem]:
 def _length_mm(header: Header) -> float:
     """The side of a cube as large as a voxel."""
     assert header.grid is not None
-    return float(np.prod(header.grid.spacing_mm) ** (1 / 3))
+    return max(float(np.prod(header.grid.spacing_mm) ** (1 / 3)), 1e-100)  # a header may hold any number

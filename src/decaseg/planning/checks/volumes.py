@@ -49,7 +49,7 @@ def _is_drawn(case: Case) -> bool:
 
 
 def _outliers(cases: list[Case], value: int, name: str) -> Iterator[Problem]:
-    ml = np.array([_voxels(case, value) * _voxel_ml(case) for case in cases])
+    ml = np.maximum([_voxels(case, value) * _voxel_ml(case) for case in cases], 1e-100)  # headers may hold any number
     usual = float(np.median(ml))
     scores = modified_z(np.log(ml), FLOOR)
     for case, volume_ml, score in zip(cases, ml, scores, strict=True):
