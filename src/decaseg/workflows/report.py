@@ -6,6 +6,7 @@ from pathlib import Path
 
 from decaseg.reporting.material import Beside
 from decaseg.reporting.page import build_report
+from decaseg.reporting.words import amount
 
 
 def run(
@@ -25,5 +26,5 @@ def run(
     if out is not None and out.is_dir():
         raise ValueError(f"--out {out}: is a folder; name the page's file, such as {out / 'index.html'}")
     path = build_report(folder, Beside(run, bundle, benchmark, compare), out)
-    print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    print(f"report: {path} ({amount(path.stat().st_size)})")
     return 0
