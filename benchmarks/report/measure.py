@@ -48,10 +48,7 @@ def main(source: Path, n: int = 50) -> None:
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             size, clock = path.stat().st_size / 1e6, time.perf_counter() - started
             gib = after.ru_maxrss / 2**20
-            print(
-                f"{n} cases, {words}: {size:.1f} MB, {clock:.1f} s by the clock, {cpu:.1f} s of processor, "
-                f"{gib:.2f} GiB"
-            )
+            print(f"{n} cases, {words}: {size:.1f} MB, {clock:.1f} s, {cpu:.1f} s of processor, {gib:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -224,3 +224,12 @@ def test_a_page_that_cannot_be_built_leaves_the_old_one(tmp_path):
         build_report(folder)
     assert (folder / "report" / "index.html").read_bytes() == before
     assert [p.name for p in (folder / "report").iterdir()] == ["index.html"]
+
+
+def test_pages_of_the_viewer_are_linked_where_there_are_some(tmp_path):
+    folder = write_evaluation(tmp_path / "an evaluation", CASES)
+    assert "Open in 3D" not in text_of(build_report(folder))
+    (folder / "predictions").mkdir()
+    page = text_of(build_report(folder, links={"case_1": "view/a%20b.html", "case_2": "view/c.html"}))
+    assert page.count('href="view/a%20b.html"') == 2 and page.count('href="view/c.html"') == 1  # case_2 is not featured
+    assert "decaseg view &#39;an evaluation&#39; --case case_1" in page

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from decaseg.reporting.material import Beside
 from decaseg.reporting.page import build_report
+from decaseg.reporting.words import amount
 
 
 def run(
@@ -31,10 +32,10 @@ def run(
     path = out or folder / "report" / "index.html"
     links = _case_pages(folder, path.parent / "view", viewer_cases) if viewer or viewer_cases else {}
     path = build_report(folder, Beside(run, bundle, benchmark, compare), out, links)
-    print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    print(f"report: {path} ({amount(path.stat().st_size)})")
     for case, link in links.items():
         page = path.parent / link
-        print(f"in 3D, {case}: {page} ({page.stat().st_size / 1e6:.1f} MB)")
+        print(f"in 3D, {case}: {page} ({amount(page.stat().st_size)})")
     return 0
 
 

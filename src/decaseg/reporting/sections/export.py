@@ -87,4 +87,4 @@ def _note(benchmark: Mapping[str, Any], models: Sequence[Model]) -> str:
     )
     parts = [str(machine[k]) + end for k, end in (("processor", ""), ("cores", " cores")) if machine.get(k)]
     parts += [str(settings["case"])] if settings.get("case") else []
-    return ", ".join([*parts, f"differences are to {models[0].name}"])
+    return ", ".join([*parts, f"differences are from {models[0].name}"])

@@ -47,28 +47,28 @@ def featured(scores: Scores, ranked: Sequence[str]) -> list[Shown]:
     """The worst, the median and the best case that have pictures, each once; `ranked` is worst first."""
     shown = [case for case in ranked if case in scores.pictures]
     places = {"Worst": 0, "Median": len(shown) // 2, "Best": len(shown) - 1}
-    found: list[Shown] = []
-    for title, place in places.items():
-        if not shown or any(entry.case == shown[place] for entry in found):
-            continue
-        case = shown[place]
-        rows = scores.cases[case]
-        found.append(
-            Shown(
-                title,
-                case,
-                f"{mean_dice(rows):.3f}",
-                tuple(
-                    (name, tuple((metric_words(m), said(m, row[m])) for m in TOLD if m in row))
-                    for name, row in rows.items()
-                ),
-                inline_still(scores.pictures[case], FEATURED_WIDTH),
-                inline_motion(scores.animations[case], MOST_SCROLLING) if case in scores.animations else None,
-                inline_motion(scores.turning[case], MOST_TURNING) if case in scores.turning else None,
-                _view_command(scores, case),
-            )
-        )
+    chosen = {shown[place]: title for title, place in reversed(places.items())} if shown else {}
+    with progress("shrinking moving pictures") as advance:
+        found = []
+        for done, (case, title) in enumerate(reversed(chosen.items()), 1):
+            found.append(_large(scores, case, title))
+            advance(done, len(chosen))
     return found
+
+
+def _large(scores: Scores, case: str, title: str) -> Shown:
+    rows = scores.cases[case]
+    told = {name: tuple((metric_words(m), said(m, row[m])) for m in TOLD if m in row) for name, row in rows.items()}
+    return Shown(
+        title,
+        case,
+        f"{mean_dice(rows):.3f}",
+        tuple(told.items()),
+        inline_still(scores.pictures[case], FEATURED_WIDTH),
+        inline_motion(scores.animations[case], MOST_SCROLLING) if case in scores.animations else None,
+        inline_motion(scores.turning[case], MOST_TURNING) if case in scores.turning else None,
+        _view_command(scores, case),
+    )
 
 
 def _view_command(scores: Scores, case: str) -> str:
