@@ -47,7 +47,7 @@ def test_a_manifest_inside_the_folder_is_not_its_own_business(root: Path) -> Non
     assert sums_of(root, file)[0] == sums
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(NAMES[1:]), place=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_every_flipped_bit_is_noticed(root: Path, tmp_path: Path, name: str, place: int, bit: int) -> None:
     then, _ = sums_of(root, tmp_path / "none")
