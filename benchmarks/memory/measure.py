@@ -51,7 +51,7 @@ def one_point(edge: int, batch: int, precision: str, saving: str, steps: int) ->
     from decaseg.data.cases import TrainingCase
     from decaseg.data.patches import PatchSampler, read_ahead
     from decaseg.losses import LossSettings, make_loss
-    from decaseg.nets.device import save_memory, set_threads
+    from decaseg.nets.device import return_freed_memory, set_threads
     from decaseg.recipes import original
     from decaseg.training.distributed import Ranks
     from decaseg.training.loop import Budget, Hooks, Settings, fit
@@ -64,7 +64,7 @@ def one_point(edge: int, batch: int, precision: str, saving: str, steps: int) ->
     plan = plan_of(edge, batch, saving)
     set_threads(None)
     if saving != "none":
-        save_memory(at_once=False)
+        return_freed_memory()
     rng = np.random.default_rng(0)
     side = max(SIDE, edge)
     cases = []

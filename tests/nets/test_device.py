@@ -37,9 +37,9 @@ def test_training_with_little_memory_gets_large_pages_after_all_that_train_impor
 import resource
 import torch
 import decaseg.workflows.train
-from decaseg.nets.device import save_memory, set_threads
+from decaseg.nets.device import return_freed_memory, set_threads
 set_threads(1)
-save_memory(at_once=True)
+return_freed_memory()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 torch.empty(32 * 2**20).fill_(1.0)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)

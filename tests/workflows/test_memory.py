@@ -31,7 +31,7 @@ def losses(out):
 
 
 def test_a_limit_chooses_a_saving_that_changes_no_loss_and_is_written_down(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(workflow, "save_memory", lambda at_once: None)  # a setting of the whole test process
+    monkeypatch.setattr(workflow, "return_freed_memory", lambda: None)  # a setting of the whole test process
     plain_code, plain = trained(tmp_path, "plain", "--batch-size", "4", "--memory", "50")
     assert "saving" not in capsys.readouterr().err
     plan = Plan.from_json(json.loads((plain / "plan.json").read_text()))
@@ -45,7 +45,7 @@ def test_a_limit_chooses_a_saving_that_changes_no_loss_and_is_written_down(tmp_p
 
 
 def test_a_goal_below_what_is_free_chooses_a_saving_unless_none_reaches_it_or_a_limit_is_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(workflow, "save_memory", lambda at_once: None)
+    monkeypatch.setattr(workflow, "return_freed_memory", lambda: None)
     monkeypatch.setattr(workflow, "available_memory_gib", lambda: 50.0)
     _, plain = trained(tmp_path, "plain", "--batch-size", "4")
     plan = Plan.from_json(json.loads((plain / "plan.json").read_text()))
@@ -73,11 +73,11 @@ def test_saving_takes_less_memory_than_not():
     script = (
         "import re, sys, torch\n"
         "from pathlib import Path\n"
-        "from decaseg.nets.device import save_memory, set_threads\n"
+        "from decaseg.nets.device import return_freed_memory, set_threads\n"
         "from decaseg.nets.spec import NetworkSpec\n"
         "from decaseg.nets.unet import build\n"
         "set_threads(1)\n"
-        "if sys.argv[1] != 'none': save_memory(at_once=False)\n"
+        "if sys.argv[1] != 'none': return_freed_memory()\n"
         "spec = NetworkSpec(in_channels=1, out_channels=1, filters=(16, 16), strides=((1, 1, 1), (2, 2, 2)),\n"
         "    kernels=((3, 3, 3),) * 2, norm='batch', downsample='maxpool')\n"
         "network = build(spec).train().to(memory_format=torch.channels_last_3d)\n"

@@ -63,25 +63,18 @@ def _keep_freed_memory() -> None:
         mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
-def save_memory(at_once: bool) -> None:
-    """Prepares glibc and torch for training with little memory; elsewhere than on glibc this does nothing.
+def return_freed_memory() -> None:
+    """Tells glibc to give every freed block of 4 MiB or more back to the kernel at once.
 
-    Kept blocks of many sizes leave gaps, which took as much again as what was in use (see benchmarks/memory/), and
-    blocks that are given back come with page faults when they are needed again. `at_once`: every freed block of 4 MiB
-    or more goes back to the kernel; else the caller says when, with `give_back_freed_memory`.
+    For training with little memory: kept blocks of many sizes leave gaps, which took as much again as what was in
+    use (see benchmarks/memory/). Elsewhere than on glibc this does nothing.
 
-    torch is asked for large pages; it listens only until it makes its first tensor.
+    The price is that every block comes with its page faults, so torch is asked for large pages; it listens only until
+    it makes its first tensor.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    if at_once:
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
-
-
-def give_back_freed_memory() -> None:
-    """Gives all pages of freed blocks back to the kernel, those in gaps too. Elsewhere than on glibc: nothing."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        ctypes.CDLL(None).mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

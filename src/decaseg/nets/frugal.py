@@ -27,7 +27,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from decaseg.nets.convolution import gradients
-from decaseg.nets.device import give_back_freed_memory
 from decaseg.nets.norm import normalise_into
 from decaseg.nets.parts import Cut, Map, Part
 from decaseg.nets.savings import SAVINGS, Saving
@@ -91,7 +90,7 @@ class _Step:
             for part in self.cut.parts:
                 for i in range(self.samples):
                     self._run(part, i)
-                self._let_go()
+                self.cut.scratch.clear()
                 if part.into.norm is not None:
                     _merge(part.into)
         else:
@@ -115,7 +114,7 @@ class _Step:
                     _sum_up(part.into)
                 for i in range(self.samples):
                     self._run_back(part, i)
-                self._let_go()
+                self.cut.scratch.clear()
         else:
             for i in range(self.samples):
                 for part in parts:
@@ -125,12 +124,6 @@ class _Step:
             if part.into.norm is not None:
                 self._add(part.into.norm.weight, _grad(part.into.weight))
                 self._add(part.into.norm.bias, _grad(part.into.bias))
-
-    def _let_go(self) -> None:
-        """After a part: the next one wants other shapes. Within a part one sample's blocks are the next one's."""
-        self.cut.scratch.clear()
-        if self.autocast[0] == "cpu":
-            give_back_freed_memory()
 
     def _run(self, part: Part, i: int) -> None:
         """Sample `i` through one part; what is not needed before the backward pass is let go."""

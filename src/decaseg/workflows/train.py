@@ -14,7 +14,7 @@ import torch
 
 from decaseg.data.cases import prepare_cases
 from decaseg.data.splits import Split
-from decaseg.nets.device import choose_device, choose_precision, save_memory, set_threads
+from decaseg.nets.device import choose_device, choose_precision, return_freed_memory, set_threads
 from decaseg.planning.fingerprint import take_fingerprint
 from decaseg.planning.memory import least_saving, most_patches, refusal
 from decaseg.planning.plan import Plan, make_plan
@@ -95,7 +95,7 @@ def _train(
     precision = choose_precision(recipe.precision, device)
     threads = set_threads(recipe.threads, ranks.local_size)
     if plan.saving != "none":
-        save_memory(at_once=plan.network.norm != "batch")  # with it, parts run over the batch and give back after each
+        return_freed_memory()
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
     print_plan(f"{plan.dataset}, recipe {recipe.name}", plan, precision, file=sys.stderr)
