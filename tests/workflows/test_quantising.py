@@ -62,6 +62,18 @@ def test_its_convolutions_run_in_int8(learnt):
     assert ran and all(kind.endswith("I8") for kind in ran)
 
 
+def test_ways_up_are_merged_with_batch_norm_only(learnt):
+    """With instance norm merging costs time, see benchmarks/int8. A concatenation is what apart needs."""
+    settings = ["norm=batch", "steps_per_epoch=2", *(s for s in SETTINGS if "steps_per_epoch" not in s)]
+    assert call(["train", f"{learnt}/data", "--out", f"{learnt}/batch", "--set", *settings]) == 0
+    assert export(learnt, "batch", "merged", "--max-drop", "1") == 0
+    kinds = {}
+    for name in ("bundle", "merged"):
+        model = openvino.Core().read_model(str(learnt / name / "model.xml"))
+        kinds[name] = {op.get_type_name() for op in model.get_ops()}
+    assert "Concat" in kinds["bundle"] and "Concat" not in kinds["merged"]
+
+
 def _flags():
     from decaseg.storage.processor import cpu_flags
 

@@ -26,6 +26,10 @@ from decaseg.geometry import Int3, int3
 from decaseg.nets.members import Members
 from decaseg.nets.unet import Block, UNet
 
+# Norms that are one more linear layer, or none. Before the others the sum stays in float, which in INT8 took a fifth
+# longer than apart (benchmarks/int8).
+PAYS = ("batch", "none")
+
 
 class MergedUNet(nn.Module):
     """(B, in_channels, X, Y, Z) to logits (B, out_channels, X, Y, Z), as the `UNet` it was made of; for evaluation."""

@@ -24,7 +24,7 @@ from decaseg.inference.predictor import Predictor
 from decaseg.metrics.case import mask_of, without_ignored
 from decaseg.metrics.choices import METRICS
 from decaseg.metrics.pair import MaskPair
-from decaseg.nets.merged import merged
+from decaseg.nets.merged import PAYS, merged
 from decaseg.planning.plan import Plan
 from decaseg.reporting.progress import progress
 from decaseg.storage.bundle import BundleDir
@@ -57,12 +57,13 @@ def write_int8(
 ) -> dict[str, Any]:  # fmt: skip
     """Puts the INT8 model into the bundle; returns what bundle.json is to say. NoInt8Model where there is none.
 
-    What is quantised is the network with its ways up merged (`nets.merged`): a fifth less time (benchmarks/int8).
+    What is quantised is the network with its ways up merged (`nets.merged`), where that is faster (benchmarks/int8).
     """
     training, judging, judged_on = _cases(folder, dataset)
     predictor = open_model(folder.root, "torch", device="cpu", precision="fp32", threads=threads).predictor
     with tempfile.TemporaryDirectory(prefix="decaseg-int8-") as scratch:
-        write_openvino(merged(network), plan.network.in_channels, plan.patch, Path(scratch), "fp32")
+        network = merged(network) if plan.network.norm in PAYS else network
+        write_openvino(network, plan.network.in_channels, plan.patch, Path(scratch), "fp32")
         calibration = _calibration(training, dataset, predictor)
         tools = Tools(
             open_float=lambda path: OpenVinoEngine(path, "fp32", threads),
