@@ -13,7 +13,7 @@ FLAGS = [
     "--enable-unsafe-swiftshader", "--disable-background-networking", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_MS = 120_000  # a busy machine draws 3D without a GPU
+PATIENCE_MS = 240_000  # a busy machine draws 3D without a GPU
 
 
 @contextmanager

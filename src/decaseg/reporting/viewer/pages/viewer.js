@@ -175,12 +175,13 @@ function fit() {
 }
 
 // A crop has tissue up to its faces, which would hide the structures in 3D: there only edges of the image stay visible.
-let softness = 0;
+const SOFT = 0.4, SOFTER = 0.9;
+let softness = SOFT;
 async function soften() {
   const { size } = facts.body_mm;
   const cropped = extentMm().every((whole, i) => size[i] > 0.9 * whole);
-  if (softness === (cropped ? 0.9 : 0.4)) return;
-  softness = cropped ? 0.9 : 0.4;
+  if (softness === (cropped ? SOFTER : SOFT)) return;
+  softness = cropped ? SOFTER : SOFT;
   await nv.setGradientOpacity(softness);
 }
 
@@ -388,6 +389,7 @@ async function open() {
   arrange();
   window.addEventListener("resize", arrange);
   await nv.setVolumeRenderIllumination(0.5);
+  await nv.setGradientOpacity(SOFT);
   canvas.addEventListener("pointermove", hover);
   canvas.addEventListener("pointerdown", grab);
   canvas.addEventListener("pointerup", release);
