@@ -21,10 +21,11 @@ def test_clean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check.run(write_dataset(tmp_path, cases=3)) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == (
-        f"{tmp_path}: taken for a Decathlon folder: 3 cases with labels; channels MRI; structures anterior, posterior\n"
-        f"{tmp_path}: 3 cases checked, 0 errors, 0 warnings\n"
+    taken, count = said.err.splitlines()
+    assert taken == (
+        f"{tmp_path}: taken for a Decathlon folder: 3 cases with labels; channels MRI; structures anterior, posterior"
     )
+    assert count == f"{tmp_path}: 3 cases checked, 0 errors, 0 warnings"
 
 
 def test_a_line_a_problem_and_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,7 +48,7 @@ def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (root / "imagesTr/case_000.nii.gz").unlink()
     assert check.run(root, as_json=True) == 1
     document = json.loads(capsys.readouterr().out)
-    assert document["dataset"] == str(root) and document["cases"] == 3
+    assert document["dataset"] == str(root) and document["cases"] == 3 and document["layout"] == "a Decathlon folder"
     assert document["problems"] == [
         {
             "file": f"{root}/imagesTr/case_000.nii.gz",

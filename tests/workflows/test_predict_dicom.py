@@ -1,6 +1,7 @@
 """`decaseg predict` on DICOM: what comes back lies where the scanner's slices lay, as NIfTI and as DICOM-SEG."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,12 @@ def test_a_record_of_what_was_done_names_no_patient(run, image, tmp_path):
     for path in Path(tmp_path / "out").rglob("*"):
         if path.is_file() and path.suffix != ".dcm":
             assert b"SECRET" not in path.read_bytes().upper()
+
+
+def test_without_pydicom_one_line_says_what_brings_it(run, image, tmp_path, capsys, monkeypatch):
+    write(tmp_path / "p", image)
+    for name in [name for name in sys.modules if name.startswith("decaseg.storage.dicom.") and "files" not in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    assert predict(run, tmp_path / "p", "--out", tmp_path / "out") == 2
+    assert "this needs pydicom, which is not installed; pip install 'decaseg[dicom]'" in capsys.readouterr().err

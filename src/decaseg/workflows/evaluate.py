@@ -126,8 +126,14 @@ def _origin(opened: Model, model: Path, scoring: Scoring, cases: str, trained: l
 def _shown(predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
     """What a viewer needs to name what is in predictions/: label values, channels, and the channel to begin with."""
     names = {str(value): name for value, name in predictor.target.painted_names().items()}
-    first = predictor.preprocessing.channel_indices[0]
+    first = _first_channel(predictor, len(dataset.channels))
     return {"labels": names, "channels": list(dataset.channels), "channel": first}
+
+
+def _first_channel(predictor: Predictor, channels: int) -> int:
+    """The first channel that the model uses, among all of its files' channels or among those that it uses alone."""
+    how = predictor.preprocessing
+    return how.channel_indices[0] if channels == how.file_channels else 0
 
 
 def choose_cases(opened: Model, dataset: Dataset, cases: str) -> tuple[list[CaseFiles], list[str]]:
@@ -180,7 +186,7 @@ def _evaluate_case(
     nifti.write(folder / f"{files.case}_pred.nii.gz", labels)
     nifti.write(folder / f"{files.case}_msk.nii.gz", painted)
     _copy_image(files, image, folder / f"{files.case}_img.nii.gz")
-    channel = predictor.preprocessing.channel_indices[0] if image.array.shape[0] > 1 else 0
+    channel = _first_channel(predictor, image.array.shape[0])
     caption = case_caption(files.case, scores.structures)
     return scores, tally.rows(), Shown(image, labels, painted, target.painted_names(), caption, channel)
 

@@ -47,10 +47,10 @@ def read_dataset(root: Path | str, layout: str | None = None) -> Dataset:
 
 def _nothing(root: Path) -> str:
     """In one line: all that was looked for, and a CSV that may be meant."""
-    looked_for = ", ".join(f"no {one.looked_for} ({name})" for name, one in LAYOUTS.items())
+    looked_for = ", ".join(f"no {one.looked_for} ({name})" for name, one in LAYOUTS.items() if name != "csv")
     tables = sorted(root.glob("*.csv")) if root.is_dir() else []
     way_out = f"name the file itself: {tables[0]}" if len(tables) == 1 else "name the folder of a data set, or a .csv"
-    return f"{root}: is no data set: it has {looked_for}; {way_out}"
+    return f"{root}: has {looked_for}, so it is no data set; {way_out}"
 
 
 def _read(root: Path, name: str) -> Dataset:
