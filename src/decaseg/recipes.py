@@ -146,7 +146,10 @@ class Recipe(Choices):
         known = {f.name for f in fields(cls)}
         if not isinstance(document, Mapping) or set(document) - known - {CHOSEN}:
             raise ValueError(f"{source}: is not a recipe this version knows; train again")
-        return cls(**{k: _tuples(v) for k, v in document.items() if k != CHOSEN})
+        try:
+            return cls(**{k: _tuples(v) for k, v in document.items() if k != CHOSEN})
+        except (TypeError, ValueError) as error:  # a value of another type, or one that is not allowed
+            raise ValueError(f"{source}: is not a recipe this version knows ({error}); train again") from None
 
     def chosen(self) -> tuple[str, ...]:
         """The settings that a person gave: all that are not as the recipe of this name has them."""

@@ -6,13 +6,13 @@ import hashlib
 
 import numpy as np
 import pytest
-from decaseg.storage.layouts import read_dataset
 
 from decaseg.data.phantom import write_dataset
 from decaseg.data.phantom.artefacts import draw_distortion, field_of_view
 from decaseg.data.phantom.frame import Frame
 from decaseg.data.phantom.variety import draw_contrast, draw_varied_case, draw_varied_character
 from decaseg.storage import nifti
+from decaseg.storage.layouts import read_dataset
 
 pytest.importorskip("nilearn")
 SPACING_MM = 4.0

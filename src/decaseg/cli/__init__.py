@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from functools import cache
+from typing import Any
 
 import typer
 
@@ -48,12 +50,18 @@ def share_the_processor() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
+@cache
+def _command() -> Any:
+    """The application as click has it; to build it takes longer than many a command."""
+    return typer.main.get_command(app)
+
+
 def call(argv: list[str]) -> int:
     """Runs one command and returns its exit code; bad input becomes one line on standard error."""
     debug = "--debug" in argv
     words = spread([word for word in argv if word != "--debug"])
     try:
-        result = typer.main.get_command(app).main(words, prog_name="decaseg", standalone_mode=False)
+        result = _command().main(words, prog_name="decaseg", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
