@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
+from decaseg.reporting import turning
 from decaseg.reporting.animation import draw_scrolling
 from decaseg.reporting.look import Look
 from decaseg.reporting.overlay import case_caption, known_labels, lay, poster
 from decaseg.reporting.planes import make_scene
-from decaseg.reporting.turning import draw_turning
 from decaseg.storage import nifti
 from decaseg.volume import Volume
 
@@ -102,6 +102,7 @@ def median_case(cases: dict) -> str:
 
 
 def draw_all(image: Volume, prediction: Volume, truth: Volume, names: dict[int, str], caption: str) -> None:
+    turning.MAX_BYTES = 1_200_000  # WebP gets coarser until it fits the repository
     images = DOCS / "images"
     images.mkdir(exist_ok=True)
     scene = make_scene(image, prediction, truth, known_labels(names))
@@ -118,8 +119,8 @@ def draw_all(image: Volume, prediction: Volume, truth: Volume, names: dict[int, 
     lines = lay(scene, names, Look(outlines=True))
     still(images / "overlay-outlines.webp", lambda path: poster(path, lines, caption))
     with TemporaryDirectory() as folder:
-        draw_turning(Path(folder) / "one", lay(united, single), title, ("webp",))
-        draw_turning(Path(folder) / "several", lay(scene, names), caption, ("webp",))
+        turning.draw_turning(Path(folder) / "one", lay(united, single), title, ("webp",))
+        turning.draw_turning(Path(folder) / "several", lay(scene, names), caption, ("webp",))
         draw_scrolling(Path(folder) / "scrolling", lay(scene, names), caption, ("webp",))
         (images / "demo-turning.webp").write_bytes((Path(folder) / "one_3d.webp").read_bytes())
         (images / "turning-structures.webp").write_bytes((Path(folder) / "several_3d.webp").read_bytes())

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from decaseg.storage.layouts import read_dataset
 
 from decaseg.arguments import one_line as shown
 from decaseg.data.splits import split_from
@@ -17,6 +16,7 @@ from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe
 from decaseg.storage import archive, nifti
 from decaseg.storage.files import read_json
+from decaseg.storage.layouts import read_dataset
 from decaseg.storage.stream import Damaged
 from tests.mutants.documents import extracted_by_tarfile
 from tests.mutants.geometry import apart, truth

@@ -149,7 +149,7 @@ def test_the_other_palette_is_used_everywhere(tmp_path):
 
 def test_captions_say_the_mean_and_each_structure_and_volume():
     scores = {"core": {"dice": 0.8, "volume_ml": 3.04, "volume_truth_ml": 2.5, "hd95_mm": 2.0}, "rim": {"dice": 0.6}}
-    assert case_caption("A", scores) == "A\nmean Dice 0.700 · core 0.800 · rim 0.600\ncore 3.0 ml, in truth 2.5 ml"
+    assert case_caption("A", scores) == "A\nmean Dice 0.700 · core 0.800 · rim 0.600\ncore 3.0 ml (true 2.5 ml)"
     assert case_caption("A", {"core": {"dice": None}}) == "A"
 
 

@@ -159,9 +159,22 @@ def test_plan_and_train(root: Path, tmp_path: Path, capsys: Capture, name: str, 
 def test_evaluate(root: Path, run: Path, tmp_path: Path, capsys: Capture, name: str) -> None:
     spoil, where, _ = (NO_DATASET | SPOILT)[name]
     spoil(root)
-    said = decaseg(capsys, "evaluate", run, "--data", root, "--out", tmp_path / "out", "--cases", "all")
+    quick = "--cases", "all", "--no-pictures"
+    said = decaseg(capsys, "evaluate", run, "--data", root, "--out", tmp_path / "out", *quick)
     assert_one_line(said, where(root), ".")
     assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--palette", "rainbow"], "--palette rainbow: choose intel or safe"),
+        (["--animations", "gif", "avi"], "--animations avi: choose among gif, webp, mp4, or none"),
+    ],
+)
+def test_pictures_that_there_are_not(tmp_path: Path, capsys: Capture, words: list[str], fault: str) -> None:
+    said = decaseg(capsys, "evaluate", tmp_path, "--data", tmp_path, "--out", tmp_path / "out", *words)
+    assert said.code == 2 and fault in said.err and not (tmp_path / "out").exists()
 
 
 def three_channels(path: Path) -> None:
@@ -229,7 +242,7 @@ def unwritable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
 @pytest.mark.parametrize("command", ["plan", "train", "evaluate", "predict", "score"])
 def test_no_permission_to_write(root: Path, run: Path, unwritable: Path, capsys: Capture, command: str) -> None:
     words = commands(root, unwritable) | {
-        "evaluate": ["evaluate", run, "--data", root, "--out", unwritable, "--cases", "all"],
+        "evaluate": ["evaluate", run, "--data", root, "--out", unwritable, "--cases", "all", "--no-pictures"],
         "predict": ["predict", run, image(root), "--out", unwritable],
         "score": ["score", root / "labelsTr", other_folder(root), "--out", unwritable],
     }
@@ -250,7 +263,7 @@ def test_full_disk(root: Path, run: Path, tmp_path: Path, capsys: Capture, comma
         (disk / "filling").write_bytes(b"x" * 12288)  # one block of 4 KiB is left, for folders
         out = disk / "out"
         words = commands(root, out) | {
-            "evaluate": ["evaluate", run, "--data", root, "--out", out, "--cases", "all"],
+            "evaluate": ["evaluate", run, "--data", root, "--out", out, "--cases", "all", "--no-pictures"],
             "predict": ["predict", run, root / "imagesTr", "--out", out],
             "score": ["score", root / "labelsTr", other_folder(root), "--out", out],
         }

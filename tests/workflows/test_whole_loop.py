@@ -72,10 +72,12 @@ def test_tensorboard_shows_the_same_validation_cases_each_time(tiny):
     assert all(event.width == 580 for event in found.Images(f"validation/{val[0]}"))
 
 
-def test_evaluate_predict_score_and_report_agree(tiny, tmp_path):
+def test_evaluate_predict_score_and_report_agree(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("decaseg.reporting.turning.FRAMES", 4)  # 48 take seconds a case
     data, val = tiny / "data", set(read(tiny / "run" / "splits.json")["val"])
     out = tmp_path / "evaluation"
-    assert call(["evaluate", f"{tiny}/run", "--data", f"{data}", "--out", f"{out}"]) == 0
+    drawn = ["--palette", "safe", "--outlines", "--animations", "gif", "webp"]
+    assert call(["evaluate", f"{tiny}/run", "--data", f"{data}", *drawn, "--out", f"{out}"]) == 0
     document = read(out / "metrics.json")
     check_metrics(document, {"anterior", "posterior"}, val)
     rows = list(csv.DictReader((out / "metrics.csv").open()))
@@ -86,7 +88,9 @@ def test_evaluate_predict_score_and_report_agree(tiny, tmp_path):
             same_forms(out / "predictions" / f"{case}_{part}.nii.gz", image)
         truth = nifti.read(data / "labelsTr" / f"{case}.nii.gz").array
         np.testing.assert_array_equal(nifti.read(out / "predictions" / f"{case}_msk.nii.gz").array, truth)
-        assert (out / "overlays" / f"{case}.png").is_file() and (out / "overlays" / f"{case}.gif").is_file()
+        for name in ("png", "gif", "webp"):
+            assert (out / "overlays" / f"{case}.{name}").is_file()
+            assert name == "png" or (out / "overlays" / f"{case}_3d.{name}").is_file()
     images = [f"{data}/imagesTr/{case}.nii.gz" for case in sorted(val)]
     assert call(["predict", f"{tiny}/bundle", *images, "--out", f"{tmp_path}/predicted", "--probabilities"]) == 0
     for case in val:

@@ -123,7 +123,7 @@ def case_caption(case: str, scores: Mapping[str, Mapping[str, float | None]]) ->
     """Title and small print for a case from its scores, structure -> metric -> value, as metrics.json has them.
 
     >>> case_caption("BRATS_001", {"edema": {"dice": 0.9, "volume_ml": 40.2, "volume_truth_ml": 43.0, "hd95_mm": 4.0}})
-    'BRATS_001\\nDice 0.900 · 40.2 ml, in truth 43.0 ml · 95 % Hausdorff distance 4.0 mm'
+    'BRATS_001\\nDice 0.900 · 40.2 ml (true 43.0 ml) · 95 % Hausdorff distance 4.0 mm'
     """
     dice = {name: value for name, row in scores.items() if (value := row.get("dice")) is not None}
     parts = [f"Dice {float(np.mean(list(dice.values()))):.3f}"] if dice else []
@@ -144,7 +144,7 @@ def _sizes(row: Mapping[str, float | None]) -> str:
     found, true = row.get("volume_ml"), row.get("volume_truth_ml")
     if found is None or true is None:
         return ""
-    return f"{_millilitres(found)}, in truth {_millilitres(true)}"
+    return f"{_millilitres(found)} (true {_millilitres(true)})"
 
 
 def lay(scene: Scene, names: Mapping[int, str], look: Look | None = None) -> Layers:
