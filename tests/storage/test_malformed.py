@@ -57,6 +57,14 @@ def test_recipes_of_other_types_are_refused_in_one_line(tmp_path):
         assert json_parsers(tmp_path / "dataset.json", mutant) == "refused"
 
 
+def test_voxels_of_a_hundred_metres_are_refused_before_they_are_resampled(tmp_path):
+    """What the campaign found: such a slice, brought to millimetres, kept `predict` busy for minutes."""
+    path = tmp_path / "a.nii.gz"
+    nifti.write(path, Volume.of(np.ones((4, 5, 6), np.uint8), np.diag([1, 1, 1e5, 1.0])))
+    with pytest.raises(nifti.NiftiError, match="100,000 mm long"):
+        nifti.read(path)
+
+
 def test_tar(data, tmp_path):
     files, said = {"T/dataset.json": b"{}", "T/imagesTr/a.nii.gz": plain_of(data)[:700]}, Counter()
     unpack = Unpack(tmp_path)

@@ -25,6 +25,7 @@ from decaseg.volume import Grid, Volume
 SUFFIXES = (".nii.gz", ".nii")
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units & 7: unknown (taken as mm), metre, mm, micron
 MAX_DEFLATE_RATIO = 1032  # zlib's own bound: no stream grows more, so a larger claim is a lie
+MAX_STEP_MM = 10_000.0  # resampling a slice of 100 m to millimetres keeps a machine busy for an hour
 MAX_TRAILING_BYTES = 64 * 1024  # some writers pad; more than that is another file's data
 PIECE_BYTES = 1 << 22  # what is written at a time
 AGAIN = "copy or download it again"
@@ -314,6 +315,9 @@ def _grid(path: Path, header: Any, shape: Int3) -> Grid:
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     if not (np.isfinite(affine).all() and steps.min() > 0 and abs(np.linalg.det(affine[:3, :3] / steps)) > 1e-6):
         raise NiftiError(path, "has an affine that is singular or not finite", "mend its sform and qform")
+    if steps.max() > MAX_STEP_MM:
+        fault = f"says that its voxels are {steps.max():,.0f} mm long, which no scanner makes"
+        raise NiftiError(path, fault, "mend its voxel sizes or its unit (xyzt_units)")
     return grid.with_affine(affine)
 
 
