@@ -31,11 +31,11 @@ Cases that `decaseg demo` generated, predicted by the network that it trained in
 of it is made by
 
 ```
-decaseg demo --out demo
-python docs/gallery.py demo/evaluation
+decaseg demo --out demo --minutes {minutes}
+python docs/gallery.py demo/evaluation --case {case}
 ```
 
-or `make gallery`.
+`make gallery` does it with the demo's 3 minutes and the case of median Dice.
 
 `decaseg evaluate` writes the same for every case, into `overlays/` ([how to](how-to/evaluate.md)).
 
@@ -90,7 +90,7 @@ def main() -> None:
     draw_all(image, prediction, truth, names, case_caption(case, document["cases"][case]))
     run = json.loads((wishes.evaluation / "evaluation.json").read_text())["run"]
     recipe = json.loads((wishes.evaluation / run / "recipe.json").read_text())
-    (DOCS / "gallery.md").write_text(PAGE.format(minutes=f"{recipe['minutes']:g}"))
+    (DOCS / "gallery.md").write_text(PAGE.format(case=case, minutes=f"{recipe['minutes']:g}"))
     for path in sorted((DOCS / "images").iterdir()):
         print(f"{path.name:28} {path.stat().st_size / 1e6:.2f} MB")
         assert path.stat().st_size < MOST_BYTES, f"{path}: too large for the repository"
