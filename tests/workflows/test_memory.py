@@ -52,6 +52,7 @@ def test_a_goal_below_what_is_free_chooses_a_saving_unless_none_reaches_it_or_a_
     goal = f"memory_goal_gib={replace(plan, saving='blocks').memory_gib() + 1e-4}"
     expected = [
         (["--set", goal], "blocks"),
+        (["--memory", str(replace(plan, saving="down").memory_gib() + 1e-4)], "down"),
         (["--set", "memory_goal_gib=0.01"], "none"),
         (["--set", goal, "--memory", "50"], "none"),
     ]
