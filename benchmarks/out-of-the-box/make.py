@@ -19,6 +19,7 @@ from pathlib import Path
 
 from decaseg.data.phantom import write_dataset
 from decaseg.storage.files import read_json, write_json, write_text
+from decaseg.storage.provenance import without_folders
 from decaseg.storage.shipped import ROOT
 
 NAME = "flair-whole-tumor"
@@ -94,6 +95,8 @@ def ship(work: Path, judged: list[tuple[str, dict]]) -> None:
     (fresh / "run").mkdir(parents=True)
     for name in KEPT:
         shutil.copy(work / "run" / name, fresh / "run" / name)
+    made = without_folders(read_json(fresh / "run" / "provenance.json"))
+    write_json(fresh / "run" / "provenance.json", made)
     for precision in ("fp16", "int8"):
         shutil.copytree(work / precision, fresh / precision)
     trained = read_json(work / "run" / "splits.json")

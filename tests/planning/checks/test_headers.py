@@ -133,6 +133,18 @@ def test_forms_that_disagree(root: Path) -> None:
     assert problem.severity == "warning" and "sform says one place" in problem.fault
 
 
+def test_two_sizes_of_voxels(root: Path) -> None:
+    def edit(header) -> None:  # type: ignore[no-untyped-def]
+        header.set_sform(np.eye(4), 2)
+        header["qform_code"], header["pixdim"][1:4] = 0, (1, 1, 3)
+
+    headed(image(root), edit)
+    (problem,) = by_rule(root, "forms")
+    assert problem.severity == "warning" and "voxels of 1 x 1 x 3, its sform of 1 x 1 x 1" in problem.fault
+    headed(image(root), lambda header: header["pixdim"].__setitem__(3, 1.05))
+    assert by_rule(root, "forms") == [], "within a tenth"
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(numbers=st.lists(st.floats(width=32, allow_nan=False), min_size=12, max_size=12), code=st.integers(0, 3))
 def test_whatever_a_header_says_is_judged(root: Path, numbers: list[float], code: int) -> None:

@@ -1,8 +1,10 @@
-"""Headers that say two places in the patient (qform against sform), or none."""
+"""Headers that say two places in the patient (qform against sform), two sizes of voxels, or no place at all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+import numpy as np
 
 from decaseg.planning.checks.grids import TOLERANCE_VOXELS
 from decaseg.planning.checks.problem import Problem, count
@@ -22,6 +24,12 @@ def find(survey: Survey) -> Iterator[Problem]:
                 fix = "set both to the right one (--fix: to the sform, by which decaseg goes)"
                 yield Problem(header.file, fault, fix, "warning")
                 break  # the label usually shares its image's header: one line is enough
+            if header.grid is not None and (sizes := two_sizes(header.grid)) is not None:
+                fault = (
+                    f"its pixdim says voxels of {sizes[0]}, its sform of {sizes[1]}, so programs measure differently"
+                )
+                yield Problem(header.file, fault, "set both to the right size; decaseg goes by the sform", "warning")
+                break
     unplaced = [
         case.image.file
         for case in survey.training
@@ -32,6 +40,22 @@ def find(survey: Survey) -> Iterator[Problem]:
         fault = f"has neither sform nor qform in force{others}, so programs differ on where left is"
         fix = "convert it anew with its orientation; decaseg takes its axes as right, anterior, superior"
         yield Problem(unplaced[0], fault, fix, "warning")
+
+
+def two_sizes(grid: Grid) -> tuple[str, str] | None:
+    """The sizes of voxels that pixdim and the sform say, in the file's unit, where they differ by more than a tenth.
+
+    Programs that go by pixdim where no qform is in force, as SimpleITK does, show such a file elsewhere.
+    """
+    if grid.sform is None or grid.sform_code <= 0 or len(grid.pixdim) != 3:
+        return None
+    with np.errstate(over="ignore"):
+        steps = np.sqrt((grid.sform[:3, :3] ** 2).sum(axis=0))
+    said = np.abs(np.asarray(grid.pixdim, dtype=np.float64))
+    if not said.all() or (np.abs(said - steps) <= TOLERANCE_VOXELS * steps).all():  # 0: says nothing
+        return None
+    first, second = (" x ".join(f"{value:.4g}" for value in sizes) for sizes in (said, steps))
+    return first, second
 
 
 def disagree(grid: Grid) -> bool:
