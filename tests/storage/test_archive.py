@@ -190,6 +190,7 @@ def test_flipped_and_cut_archives_are_read_or_refused(tmp_path_factory, data):
         (b"  <html><body>", "web page"), (b"<?xml version='1.0'?><Error>", "web page"), (b"", "something"),
         (b"{}", "something"),
     ],
+    ids=["tar", "gzip", "zip", "bzip2", "xz", "html", "xml", "nothing", "json"],  # gzip's bytes hold the time of day
 )  # fmt: skip
 def test_the_first_bytes_tell_what_it_is(head, kind):
     assert kind in kind_of(head) if kind else kind_of(head) == ""
