@@ -22,9 +22,9 @@ def run(as_json: bool = False) -> int:
         rows = [(key.replace("_", " "), str(facts[key]), "") for key in ("outlines", "image", "training", "licence")]
         rows += [("judged on", str(facts["judged_on"]), "")]
         rows += [(f"Dice, {kind}", _scores(scores), "") for kind, scores in facts["scores"].items()]
-        rows += [("names", ", ".join(_names(model)), "the first is the one to use"), ("card", str(model.card), "")]
+        rows += [("names", ", ".join(_names(model)), "")]
         print_facts(name, rows)
-        print(f"next: decaseg predict {name} IMAGE --out FOLDER")
+        print(f"card: {model.card}\nnext: decaseg predict {name} IMAGE --out FOLDER")
     return 0
 
 

@@ -36,7 +36,7 @@ from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state,
 from decaseg.workflows.plan import chosen_for_plan, wishes_of
 from decaseg.workflows.resuming import owned, read_run
 from decaseg.workflows.splitting import draw_split, same_images, tell
-from decaseg.workflows.vetting import check_choices, check_headers, check_watched, selection
+from decaseg.workflows.vetting import check_choices, check_headers, check_watched, selection, tell_headers
 
 MEMORY_SHARE = 0.85  # of what is available: others need some, and the estimate is one
 INTERRUPTED = 130
@@ -146,12 +146,13 @@ def _begin(
 ) -> tuple[Dataset, Recipe, Plan, Split]:
     """The data set, and what is to be trained on it: what a RUN says, or what is planned now and written there."""
     data = read_dataset(dataset.path, dataset.layout)
-    check_headers(data)
+    found = check_headers(data)
     if resume:
         recipe, plan, split = read_run(folder, data, recipe)
         ranks.rows(plan.batch_size)
     else:
         recipe, plan, split = _start_run(ranks, folder, data, recipe, memory_gib)
+    tell_headers(data, found)
     return data, recipe, plan, split
 
 

@@ -7,20 +7,25 @@ import sys
 from decaseg.losses import LOSSES
 from decaseg.nets.device import choose_device, choose_precision
 from decaseg.nets.spec import one_of
-from decaseg.planning.check import quick_problems, refuse
+from decaseg.planning.check import Problem, quick_problems, refuse
 from decaseg.recipes import Recipe
 from decaseg.reporting.problems import lines
 from decaseg.storage.dataset import Dataset
 from decaseg.training.optimise import OPTIMISERS, SCHEDULES
 
 
-def check_headers(data: Dataset) -> None:
-    """The part of `decaseg check` that needs no voxel: ValueError for the first error, a line for each warning.
-
-    And one that says how to have the voxels checked too, since that finds what no training would stop at.
-    """
+def check_headers(data: Dataset) -> list[Problem]:
+    """The part of `decaseg check` that needs no voxel: the warnings; ValueError for the first error."""
     found = quick_problems(data)
     refuse(found)
+    return found
+
+
+def tell_headers(data: Dataset, found: list[Problem]) -> None:
+    """A line for each warning, and one that says how to have the voxels checked too.
+
+    Said when nothing is left to be refused, since a refusal is one line.
+    """
     for line in lines(found):
         print(line, file=sys.stderr)
     print(f"headers checked; decaseg check {data.root} checks voxels, duplicates and outliers too", file=sys.stderr)

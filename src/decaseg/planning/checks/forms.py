@@ -25,9 +25,7 @@ def find(survey: Survey) -> Iterator[Problem]:
                 yield Problem(header.file, fault, fix, "warning")
                 break  # the label usually shares its image's header: one line is enough
             if header.grid is not None and (sizes := two_sizes(header.grid)) is not None:
-                fault = (
-                    f"its pixdim says voxels of {sizes[0]}, its sform of {sizes[1]}; programs measure differently"
-                )
+                fault = f"its pixdim says voxels of {sizes[0]}, its sform of {sizes[1]}; programs measure differently"
                 yield Problem(header.file, fault, "set both to the right size; decaseg goes by the sform", "warning")
                 break
     unplaced = [
