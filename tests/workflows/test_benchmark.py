@@ -187,7 +187,7 @@ def test_each_model_is_first_equally_often_and_every_case_is_scored_once():
 
     children = [Recorder(name) for name in "abc"]
     timed = [Timed(child.name, "", {}) for child in children]
-    jobs = tuple({"image": f"case{i}.nii.gz"} for i in range(2))
+    jobs = tuple({"case": f"case{i}", "image": f"case{i}.nii.gz"} for i in range(2))
     _take_turns(children, timed, Cases(jobs, "two", scored=True), rounds=3)
     assert [name for name, *_ in order] == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
     assert [len(one.windows_s) for one in timed] == [3, 3, 3] and [len(one.cases_s) for one in timed] == [3, 3, 3]

@@ -71,7 +71,7 @@ def test_warnings_alone_are_no_failure(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_no_data_set_is_bad_use(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"is no data set.*no dataset\.json"):
+    with pytest.raises(ValueError, match=r"has no dataset\.json"):
         check.run(tmp_path)
     with pytest.raises(ValueError, match="--threads 0"):
         check.run(write_dataset(tmp_path), threads=0)

@@ -33,7 +33,7 @@ def losses(out):
 def test_a_limit_chooses_a_saving_that_changes_no_loss_and_is_written_down(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(workflow, "return_freed_memory", lambda: None)  # a setting of the whole test process
     plain_code, plain = trained(tmp_path, "plain", "--batch-size", "4", "--memory", "50")
-    assert "saving" not in capsys.readouterr().err
+    assert "saving:" not in capsys.readouterr().err
     plan = Plan.from_json(json.loads((plain / "plan.json").read_text()))
     limit_gib = replace(plan, saving="blocks").memory_gib() + 1e-4
     saved_code, saved = trained(tmp_path, "saved", "--batch-size", "4", "--memory", str(limit_gib))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from decaseg.reporting.words import amount, duration
+from decaseg.reporting.amounts import amount, duration
 
 Advance = Callable[[int, int], None]
 Paced = Callable[[int, int, str], None]

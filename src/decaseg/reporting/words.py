@@ -105,28 +105,6 @@ def counted(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
 
 
-def duration(seconds: float) -> str:
-    """
-    >>> duration(42.4), duration(3700)
-    ('42 s', '1 h 2 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def amount(size_bytes: float) -> str:
-    """
-    >>> amount(28_416_000), amount(512), amount(27_000_000_000)
-    ('28.4 MB', '512 bytes', '27.0 GB')
-    """
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes:.0f} bytes"
-
-
 def tree(value: Any, depth: int = 0) -> Tree:
     """A JSON document as rows of (name, text or rows), long lists cut with the number left out said."""
     if depth >= DEEPEST:

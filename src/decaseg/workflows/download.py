@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from decaseg.reporting.amounts import amount
 from decaseg.reporting.progress import Advance, transfer
-from decaseg.reporting.words import amount
 from decaseg.storage import msd
 from decaseg.storage.archive import Contents, Hostile, survey, unpack
 from decaseg.storage.dataset import Dataset

@@ -19,12 +19,12 @@ from decaseg.inference.predictor import Predictor
 from decaseg.inference.restore import Wanted
 from decaseg.metrics.case import CaseScores, score_case
 from decaseg.metrics.summary import summarise, write_csv
+from decaseg.reporting.amounts import duration
 from decaseg.reporting.case_pictures import Shown, check_drawing, draw_case
 from decaseg.reporting.look import Look
 from decaseg.reporting.overlay import case_caption
 from decaseg.reporting.progress import progress
 from decaseg.reporting.score_table import print_scores
-from decaseg.reporting.words import duration
 from decaseg.storage import nifti
 from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json, replacing, write_json

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from decaseg.reporting.amounts import amount
 from decaseg.reporting.material import Beside
 from decaseg.reporting.page import build_report
-from decaseg.reporting.words import amount
 
 
 def run(

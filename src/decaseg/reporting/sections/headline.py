@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from decaseg.metrics import bootstrap_ci95
+from decaseg.reporting.amounts import duration
 from decaseg.reporting.material import Log, Material, Scores
 from decaseg.reporting.sections.statistics import interval_of
-from decaseg.reporting.words import counted, duration, origin_words
+from decaseg.reporting.words import counted, origin_words
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,10 @@ def fits(root: Path) -> bool:
     if not isinstance(image, str):
         return False
     path = root / image.replace("\\", "/")
-    return not path.exists() and path.with_name(path.name.removesuffix(ending) + f"_0000{ending}").exists()
+    try:
+        return not path.exists() and path.with_name(path.name.removesuffix(ending) + f"_0000{ending}").exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 @dataclass(frozen=True)
