@@ -69,3 +69,13 @@ def test_recipes_survive_json(name):
     recipe = named(name).with_settings({"blocks": "1,3,4", "patch": "16,24,32", "channels": "FLAIR"})
     assert recipe.blocks == (1, 3, 4) and recipe.patch == (16, 24, 32)
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+@pytest.mark.parametrize("value", [float("inf"), [float("inf")] * 3, [[float("inf")] * 3], {}, "x"])
+def test_whatever_stands_for_a_setting_is_read_or_refused_in_one_line(value):
+    document = Recipe().to_json()
+    for name in document:
+        try:
+            Recipe.from_json(document | {name: value})
+        except ValueError as error:
+            assert len(str(error).splitlines()) == 1

@@ -148,7 +148,7 @@ class Recipe(Choices):
             raise ValueError(f"{source}: is not a recipe this version knows; train again")
         try:
             return cls(**{k: _tuples(v) for k, v in document.items() if k != CHOSEN})
-        except (TypeError, ValueError) as error:  # a value of another type, or one that is not allowed
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:  # another type, or not allowed
             raise ValueError(f"{source}: is not a recipe this version knows ({error}); train again") from None
 
     def chosen(self) -> tuple[str, ...]:

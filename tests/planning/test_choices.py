@@ -120,3 +120,10 @@ def test_choices_that_contradict_are_refused(wishes, said):
     with pytest.raises(ValueError) as caught:
         plan(**wishes)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("inf"), [float("inf")] * 3])
+@pytest.mark.parametrize("name", ["batch_size", "patch", "mirror_axes", "median_shape"])
+def test_a_plan_with_infinity_is_refused_in_one_line(name, value):
+    with pytest.raises(ValueError, match="is not a plan this version can use"):
+        Plan.from_json(make_plan(PROSTATE, Wishes()).to_json() | {name: value})

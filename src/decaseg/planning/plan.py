@@ -109,7 +109,7 @@ class Plan:
                 saving=str(document.get("saving", "none")),
                 chosen=tuple(str(name) for name in document.get("chosen", ())),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             detail = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(
                 f"{source}: is not a plan this version can use ({detail}); train or export again"
