@@ -65,6 +65,22 @@ def test_tta_averages_over_all_flips_of_the_mirrored_axes():
     assert not np.allclose(plain.logits(volume)[0], total / 4, atol=0.1)
 
 
+class Lending(Toy):
+    """An engine that writes each answer to the same memory, as OpenVINO's does."""
+
+    memory = np.empty((1, 3, 8, 10, 6), np.float32)
+
+    def __call__(self, windows):
+        self.memory[:] = super().__call__(windows)
+        return self.memory
+
+
+def test_what_an_engine_lends_is_not_kept():
+    volume, how = Volume.of(IMAGE[:, :8, :10, :6]), {"tta": True, "mirror_axes": (0, 2)}
+    lent = replace(predictor(**how), engine=Lending())
+    np.testing.assert_array_equal(lent.logits(volume)[0], predictor(**how).logits(volume)[0])
+
+
 def test_tta_mirrors_nothing_where_training_did_not():
     volume = Volume.of(IMAGE)
     np.testing.assert_array_equal(predictor(tta=True).logits(volume)[0], predictor().logits(volume)[0])

@@ -33,28 +33,27 @@ class Normalisation:
 
     def __call__(self, channel: NDArray, nonzero: NDArray[np.bool_]) -> NDArray[np.float32]:
         """The (X, Y, Z) channel as float32; `nonzero` marks the voxels where any channel is not 0."""
-        out = np.empty(channel.shape, np.float32)
-        self.into(out, channel, nonzero)
-        return out
+        values = channel.astype(np.float32, order="C")
+        self.in_place(values, nonzero)
+        return values
 
-    def into(self, out: NDArray[np.float32], channel: NDArray, nonzero: NDArray[np.bool_]) -> None:
-        """Writes the normalised channel to `out`, without another float32 volume beside it."""
-        out[:] = channel
+    def in_place(self, values: NDArray[np.float32], nonzero: NDArray[np.bool_]) -> None:
+        """Normalises an (X, Y, Z) channel without another volume beside it."""
         if self.kind == "ct":
-            np.clip(out, self.low, self.high, out=out)
+            np.clip(values, self.low, self.high, out=values)
             mean, std = self.mean, self.std
-        elif self.kind == "zscore_nonzero" and nonzero.any():
-            inside = out[nonzero]
-            mean, std = _moments(inside)
-            inside -= np.float32(mean)
-            inside /= np.float32(max(std, TINY))
-            out[:] = 0
-            out[nonzero] = inside
+        elif self.kind == "zscore_nonzero" and (count := int(np.count_nonzero(nonzero))):
+            mean, std = _moments_inside(values, count)
+            for plane, inside in zip(values, nonzero, strict=True):  # a plane stays in the processor's cache
+                plane -= np.float32(mean)
+                plane /= np.float32(max(std, TINY))
+                np.copyto(plane, 0, where=~inside)
             return
         else:
-            mean, std = _moments(out if self.centre is None else out[middle(out.shape, self.centre)])
-        out -= np.float32(mean)
-        out /= np.float32(max(std, TINY))
+            mean, std = _moments(values if self.centre is None else values[middle(values.shape, self.centre)])
+        for plane in values:
+            plane -= np.float32(mean)
+            plane /= np.float32(max(std, TINY))
 
     def to_json(self) -> dict[str, Any]:
         document = asdict(self)
@@ -89,7 +88,18 @@ def _moments(values: NDArray[np.float32]) -> tuple[float, float]:
     return mean, float(np.sqrt(_squares(values, mean) / values.size))
 
 
+def _moments_inside(values: NDArray[np.float32], count: int) -> tuple[float, float]:
+    """Of the `count` voxels inside a mask, of (X, Y, Z) values that are 0 outside of it: none need be picked out."""
+    mean = float(values.sum(dtype=np.float64)) / count
+    outside = (values.size - count) * mean**2
+    return mean, float(np.sqrt(max(_squares(values, mean) - outside, 0.0) / count))
+
+
 def _squares(values: NDArray[np.float32], mean: float) -> float:
-    """Sum of squared distances from the mean, a slice at a time: numpy's own `std` takes float64 copies of all."""
-    pieces = values if values.ndim > 1 else np.array_split(values, max(1, values.size >> 20))
-    return sum(float(np.square(piece.astype(np.float64) - mean).sum()) for piece in pieces)
+    """Sum of squared distances from the mean, a plane at a time: numpy's own `std` takes float64 copies of all."""
+    total = 0.0
+    for plane in values:
+        apart = plane.astype(np.float64)
+        apart -= mean
+        total += float(np.einsum("ij,ij->", apart, apart))
+    return total

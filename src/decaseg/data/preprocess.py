@@ -88,14 +88,11 @@ def preprocess(volume: Volume, how: Preprocessing) -> tuple[NDArray[np.float32],
     """
     array, grid = _select_channels(to_ras(volume.array, volume.grid), how), volume.grid
     ras_shape = int3(array.shape[1:])
-    nonzero = array[0] != 0
-    for channel in array[1:]:
-        nonzero |= channel != 0
-    box = (bounding_box(nonzero) if how.crop_to_nonzero else None) or Box((0, 0, 0), ras_shape)
-    array, nonzero = array[(slice(None), *box.slices)], nonzero[box.slices]
-    normal = np.empty(array.shape, np.float32)
-    for normalise, channel, result in zip(how.normalisation, array, normal, strict=True):
-        normalise.into(result, channel, nonzero)
+    box = (bounding_box(_nonzero(array)) if how.crop_to_nonzero else None) or Box((0, 0, 0), ras_shape)
+    normal = array[(slice(None), *box.slices)].astype(np.float32, order="C")
+    nonzero = _nonzero(normal)  # again: in this order of memory, and of the box only, it is there at once
+    for normalise, channel in zip(how.normalisation, normal, strict=True):
+        normalise.in_place(channel, nonzero)
     spacing_mm = ras_spacing(grid)
     shape = target_shape(box.shape, spacing_mm, how.spacing_mm)
     return resample_image(normal, shape, spacing_mm), Undo(grid, ras_shape, box, shape)
@@ -122,6 +119,14 @@ def target_shape(shape: Int3, spacing_mm: Float3, target_mm: Float3) -> Int3:
     wanted = resampled_shape(shape, spacing_mm, target_mm)
     close = [abs(s / t - 1) < SAME_SPACING for s, t in zip(spacing_mm, target_mm, strict=True)]
     return int3(n if same else w for n, w, same in zip(shape, wanted, close, strict=True))
+
+
+def _nonzero(array: NDArray) -> NDArray[np.bool_]:
+    """(X, Y, Z): is any channel of (C, X, Y, Z) not 0?"""
+    found: NDArray[np.bool_] = array[0] != 0
+    for channel in array[1:]:
+        found |= channel != 0
+    return found
 
 
 def _select_channels(array: NDArray, how: Preprocessing) -> NDArray:

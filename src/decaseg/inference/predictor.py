@@ -157,11 +157,12 @@ class Predictor:
         def infer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
             started = time.perf_counter()
             logits = engine(windows)
-            for flip in flips if self.tta else ():
-                axes = tuple(2 + axis for axis in flip)
-                logits = logits + np.flip(engine(np.ascontiguousarray(np.flip(windows, axes))), axes)
             if self.tta and flips:
-                logits = logits / np.float32(len(flips) + 1)
+                logits = logits.copy()  # it was lent
+                for flip in flips:
+                    axes = tuple(2 + axis for axis in flip)
+                    logits += np.flip(engine(np.ascontiguousarray(np.flip(windows, axes))), axes)
+                logits /= np.float32(len(flips) + 1)
             seconds.network += time.perf_counter() - started
             return logits
 

@@ -127,6 +127,7 @@ def slabs(
     thick = int3(window[a] if a == axis else n for a, n in enumerate(windows.padded))
     total: NDArray[np.float32] | None = np.zeros((len(nothing), *thick), np.float32) if nothing else None
     weight_sum = np.zeros(thick, np.float32)
+    weighted = np.empty(window[1:], np.float32)
     done = 0
     for start, following in pairwise((*rows, windows.padded[axis])):
         places = [_slices(s, window) for s in windows.row(start)]
@@ -140,7 +141,8 @@ def slabs(
             for place, one in zip(some, logits, strict=True):
                 inside = tuple(slice(0, window[a]) if a == axis else p for a, p in enumerate(place))
                 for sums, values in zip(total, one, strict=True):
-                    sums[inside] += values * weights
+                    for plane, seen, weight in zip(sums[inside], values, weights, strict=True):  # stay in the cache
+                        plane += np.multiply(seen, weight, out=weighted)
                 weight_sum[inside] += weights
             done += len(some)
             if on_window:
@@ -150,8 +152,9 @@ def slabs(
         assert total is not None
         _finish(total, weight_sum, axis, following - start, nothing)
         yield _cut(total, windows, start, following)
-        _move_on(total, axis, following - start)
-        _move_on(weight_sum[None], axis, following - start)
+        if following < windows.padded[axis]:
+            _move_on(total, axis, following - start)
+            _move_on(weight_sum[None], axis, following - start)
 
 
 def slide(
@@ -189,8 +192,8 @@ def _finish(
     """Turns the first `count` slices of sums into means, in place."""
     cut = along(axis, 0, count)
     weight = weight_sum[cut[1:]]
-    unseen = weight == 0
-    if unseen.any():
+    if not weight.all():
+        unseen = weight == 0
         for sums, value in zip(total[cut], nothing, strict=True):
             sums[unseen] = value
         weight[unseen] = 1

@@ -11,7 +11,10 @@ ENGINES = ("torch", "openvino", "onnx")
 
 
 class Engine(Protocol):
-    """Maps windows (B, C, X, Y, Z) float32 to logits (B, K, X, Y, Z) float32."""
+    """Maps windows (B, C, X, Y, Z) float32 to logits (B, K, X, Y, Z) float32.
+
+    The logits are lent: they hold until the next call from the same thread.
+    """
 
     name: str
     precision: str

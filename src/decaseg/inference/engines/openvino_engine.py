@@ -67,8 +67,8 @@ class OpenVinoEngine:
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
         request = self._own.request
-        request.infer([np.ascontiguousarray(windows)])
-        return np.array(request.get_output_tensor(0).data, dtype=np.float32)
+        request.infer([np.ascontiguousarray(windows)], share_inputs=True)
+        return np.asarray(request.get_output_tensor(0).data, dtype=np.float32)
 
     def in_streams(self, streams: int) -> OpenVinoEngine:
         """The same model, compiled anew for so many windows at once."""
