@@ -124,7 +124,7 @@ def work(folder: Path, inputs: Inputs, first: int, stop: int, step: int) -> None
         sort, done, data = inputs(index)
         if sort == "nifti":
             path = own / ("m.nii.gz" if data[:2] == b"\x1f\x8b" or index % 3 else "m.nii")
-            chosen = {"nifti.read": surfaces.loader, "check": check}
+            chosen = {"nifti.read": surfaces.loader, "check": check, "check (header)": surfaces.header_alone}
             if index % PREDICT_EVERY == 0:
                 chosen["predict"] = predict
             chosen |= {name: peer for name, peer in surfaces.PEERS.items() if index % surfaces.EVERY.get(name, 1) == 0}
