@@ -7,6 +7,7 @@ import io
 import shutil
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def header_alone(path: Path, data: bytes) -> str:
     return "problem named" if said else "clean"
 
 
+@lru_cache(maxsize=1)
 def itk_affine(data: bytes) -> np.ndarray | None:
     """Where SimpleITK puts the voxels, in RAS millimetres; None where it refuses the file."""
     import SimpleITK as sitk

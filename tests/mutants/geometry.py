@@ -10,6 +10,7 @@ import gzip
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ def inflated(data: bytes) -> bytes | None:
         return None
 
 
+@lru_cache(maxsize=1)  # one input goes through many surfaces
 def truth(data: bytes) -> Truth | None:
     """Geometry of a sound file; None where it is damaged, or holds fewer voxels than its header claims."""
     plain = inflated(data)
