@@ -177,5 +177,6 @@ def _say(folder: RunDir, data: Path | None, layout: str | None, splits: dict[str
     if data is None:
         print(f"next: decaseg predict {folder.root} IMAGE --out FOLDER")
         return
-    cases = ("" if layout is None else f" --layout {layout}") + ("" if splits["val"] else " --cases all")
-    print(f"next: decaseg evaluate {folder.root} --data {data} --out {folder.root.parent / 'evaluation'}{cases}")
+    where = str(data) if layout is None else f"{data} --layout {layout}"
+    cases = "" if splits["val"] else " --cases all"
+    print(f"next: decaseg evaluate {folder.root} --data {where} --out {folder.root.parent / 'evaluation'}{cases}")
