@@ -115,6 +115,7 @@ def work(folder: Path, inputs: Inputs, first: int, stop: int, step: int) -> None
     shutil.rmtree(own, ignore_errors=True)  # a killed one may have left a mutant in its data set
     shutil.copytree(folder / "data", own / "data")
     os.chdir(own)
+    os.environ["XDG_CACHE_HOME"] = str(own / "cache")  # where `check` remembers files: not the user's
     check, check_json = surfaces.Check(own / "data"), surfaces.CheckJson(own / "data")
     predict, unpack = surfaces.Predict(folder / "run", own / "predicted"), surfaces.Unpack(own / "unpacked")
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -124,7 +125,7 @@ def work(folder: Path, inputs: Inputs, first: int, stop: int, step: int) -> None
         sort, done, data = inputs(index)
         if sort == "nifti":
             path = own / ("m.nii.gz" if data[:2] == b"\x1f\x8b" or index % 3 else "m.nii")
-            chosen = {"nifti.read": surfaces.loader, "check": check}
+            chosen = {"nifti.read": surfaces.loader, "check": check, "check (header)": surfaces.header_alone}
             if index % PREDICT_EVERY == 0:
                 chosen["predict"] = predict
             chosen |= {name: peer for name, peer in surfaces.PEERS.items() if index % surfaces.EVERY.get(name, 1) == 0}
@@ -134,6 +135,8 @@ def work(folder: Path, inputs: Inputs, first: int, stop: int, step: int) -> None
         else:
             path, chosen = own / "m.tar", {"unpack": unpack}
         path.write_bytes(data)
+        if index // step % 200 == 0:
+            shutil.rmtree(own / "cache", ignore_errors=True)
         for name, surface in chosen.items():
             print(json.dumps({"begin": [index, name, f"{sort}: {done}"]}), flush=True)
             before, cpu = peak_mib(), time.process_time()

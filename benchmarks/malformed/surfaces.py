@@ -7,13 +7,14 @@ import io
 import shutil
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from tests.mutants.geometry import Truth, apart, truth
-from tests.mutants.judge import Bad, Unpack, json_parsers, judge, loader
+from tests.mutants.judge import Bad, Unpack, json_parsers, judge, loader, said_of_header
 
 from decaseg.cli import call
 
@@ -30,9 +31,9 @@ def command(words: list[str]) -> tuple[int, str, str]:
         raise Bad("traceback", err.getvalue()[-300:])
     if code not in (0, 1, 2):
         raise Bad("silent", f"exit code {code}")
-    if code == 2:  # what was said on the way may stand before it
-        last = err.getvalue().strip().splitlines()[-1:]
-        if not last or not last[0].startswith("decaseg: "):
+    if code == 2:
+        lines = err.getvalue().splitlines()
+        if len(lines) != 1 or not lines[0].startswith("decaseg: "):
             raise Bad("bad line", err.getvalue()[-300:])
     return code, out.getvalue(), err.getvalue()
 
@@ -57,16 +58,26 @@ class Check:
         if code == 0 and not named and known is None:
             raise Bad("took damage", "check found nothing wrong with a damaged file")
         if known is not None and not named:
-            self._as_others_show_it(data, known)
+            as_others_show_it(data, known)
         return "problem named" if named else "clean"
 
-    def _as_others_show_it(self, data: bytes, known: Truth) -> None:
-        """Where ITK puts a file somewhere else than the standard says, `check` must have warned."""
-        shown = itk_affine(data)
-        if shown is not None and apart(known.affine, shown, known.shape) > SHOWN_ELSEWHERE_VOXELS:
-            raise Bad("silent", f"ITK shows it at {shown.tolist()}, decaseg at {known.affine.tolist()}, unwarned")
+
+def as_others_show_it(data: bytes, known: Truth) -> None:
+    """Where ITK puts a file somewhere else than the standard says, `check` must have warned."""
+    shown = itk_affine(data)
+    if shown is not None and apart(known.affine, shown, known.shape) > SHOWN_ELSEWHERE_VOXELS:
+        raise Bad("silent", f"ITK shows it at {shown.tolist()}, decaseg at {known.affine.tolist()}, unwarned")
 
 
+def header_alone(path: Path, data: bytes) -> str:
+    """The rules on headers without a label beside the image, whose own place would give the mutant's away."""
+    said, known = said_of_header(path), truth(data)
+    if known is not None and not said:
+        as_others_show_it(data, known)
+    return "problem named" if said else "clean"
+
+
+@lru_cache(maxsize=1)
 def itk_affine(data: bytes) -> np.ndarray | None:
     """Where SimpleITK puts the voxels, in RAS millimetres; None where it refuses the file."""
     import SimpleITK as sitk
@@ -178,4 +189,16 @@ def outcome(surface: Callable[[Path, bytes], str], path: Path, data: bytes, *, p
         return ("refused", "") if peer else ("crash", f"{type(error).__name__}: {error}"[:300])
 
 
-__all__ = ["EVERY", "FAILURES", "PEERS", "Check", "CheckJson", "Predict", "Unpack", "json_parsers", "loader", "outcome"]
+__all__ = [
+    "EVERY",
+    "FAILURES",
+    "PEERS",
+    "Check",
+    "CheckJson",
+    "Predict",
+    "Unpack",
+    "header_alone",
+    "json_parsers",
+    "loader",
+    "outcome",
+]

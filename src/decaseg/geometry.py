@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Int3 = tuple[int, int, int]
 Float3 = tuple[float, float, float]
+HALF_TURN = 1e-7  # less than this left for the square of a quaternion's real part is float32's rounding
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,30 @@ def resampled_shape(shape: Sequence[int], spacing_mm: Sequence[float], target_mm
     (50, 100, 50)
     """
     return int3(max(1, round(n * s / t)) for n, s, t in zip(shape, spacing_mm, target_mm, strict=True))
+
+
+def turned_by(b: float, c: float, d: float) -> NDArray[np.float64] | None:
+    """The 3x3 rotation of NIfTI's quaternion (its real part is what is left to length 1), None where it is none.
+
+    As the standard's own code (nifti1_io.c, `nifti_quatern_to_mat44`) takes half turns: what is left of them is noise
+    of float32, so the real part is 0 and b, c, d are brought to length 1. What is longer than rounding makes it, which
+    that code takes too, is refused here.
+
+    >>> turned_by(0.0, 0.0, 1.0).tolist()
+    [[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    left = 1.0 - (b * b + c * c + d * d)
+    if not left > -3 * float(np.finfo(np.float32).eps):  # not for NaN either
+        return None
+    if left < HALF_TURN:
+        a, scale = 0.0, 1.0 / float(np.sqrt(b * b + c * c + d * d))
+        b, c, d = b * scale, c * scale, d * scale
+    else:
+        a = float(np.sqrt(left))
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )

@@ -10,6 +10,7 @@ import gzip
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ def inflated(data: bytes) -> bytes | None:
         return None
 
 
+@lru_cache(maxsize=1)  # one input goes through many surfaces
 def truth(data: bytes) -> Truth | None:
     """Geometry of a sound file; None where it is damaged, or holds fewer voxels than its header claims."""
     plain = inflated(data)
@@ -58,6 +60,8 @@ def truth(data: bytes) -> Truth | None:
         (units,) = struct.unpack_from(f"{sign}i", plain, 500)
     else:
         return None
+    if not _has_magic(plain, size):
+        return None
     if not 1 <= dim[0] <= 7 or kind not in BITS or units & 7 not in MILLIMETRES or not np.isfinite(offset):
         return None
     used = [int(n) for n in dim[1 : dim[0] + 1]]
@@ -66,6 +70,13 @@ def truth(data: bytes) -> Truth | None:
     shape = (*used, 1, 1)[:3]
     affine = _affine(scode, qcode, numbers, pixdim)
     return Truth((shape[0], shape[1], shape[2]), affine * np.array([[MILLIMETRES[units & 7]]] * 3 + [[1.0]]))
+
+
+def _has_magic(plain: bytes, size: int) -> bool:
+    """Does it say that it is NIfTI, with its voxels in the same file? NIfTI-2 may leave out what shows text mode."""
+    if size == 348:
+        return plain[344:348] == b"n+1\0"
+    return plain[4:8] == b"n+2\0" and plain[8:12] in (b"\r\n\x1a\n", bytes(4))
 
 
 def _affine(scode: int, qcode: int, numbers: tuple[float, ...], pixdim: tuple[float, ...]) -> NDArray[np.float64]:
@@ -78,8 +89,11 @@ def _affine(scode: int, qcode: int, numbers: tuple[float, ...], pixdim: tuple[fl
         affine[[0, 1, 2], [0, 1, 2]] = [abs(mm) or 1.0 for mm in pixdim[1:4]]
         return affine
     b, c, d = numbers[:3]
-    with np.errstate(invalid="ignore"):
-        a = float(np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))) if np.isfinite(b * c * d) else np.nan
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        a, length = np.float64(1.0 - (b * b + c * c + d * d)), np.sqrt(np.float64(b * b + c * c + d * d))
+        if a < 1e-7:  # a half turn but for rounding: the standard's own code, nifti_quatern_to_mat44, takes it as one
+            a, b, c, d = np.float64(0.0), b / length, c / length, d / length
+        a = np.sqrt(a)
     rotation = np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * b * c - 2 * a * d, 2 * b * d + 2 * a * c],

@@ -12,9 +12,12 @@ import numpy as np
 
 from decaseg.arguments import one_line as shown
 from decaseg.data.splits import split_from
+from decaseg.planning.checks import affines, forms, units
+from decaseg.planning.checks.survey import Case, Header, Survey
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe
 from decaseg.storage import archive, nifti
+from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json
 from decaseg.storage.layouts import read_dataset
 from decaseg.storage.stream import Damaged
@@ -64,6 +67,16 @@ def loader(path: Path, data: bytes) -> str:
     if grid.shape != volume.shape or not np.array_equal(grid.affine, volume.affine):
         raise Bad("wrong geometry", "read_grid and read differ")
     return outcome
+
+
+def said_of_header(path: Path) -> list[str]:
+    """What `check` says of a header by itself, where no label that lies elsewhere says it too."""
+    header = Header.read(path)
+    if header.fault is not None:
+        return [header.fault.fault]
+    data = Dataset(path.parent, "one", ("MRI",), {0: "background", 1: "structure"}, (), ())
+    survey = Survey(data, (Case(CaseFiles("m", path, None), (header,), None),), deep=True)
+    return [problem.fault for rule in (affines, forms, units) for problem in rule.find(survey)]
 
 
 def json_parsers(path: Path, data: bytes) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from decaseg.cli import call
 from decaseg.storage import nifti
@@ -15,13 +16,22 @@ from decaseg.volume import Volume
 from tests.mutants import documents
 from tests.mutants import nifti as mutants
 from tests.mutants.geometry import apart, truth
-from tests.mutants.judge import Bad, Unpack, json_parsers, loader
+from tests.mutants.judge import Bad, Unpack, json_parsers, loader, said_of_header
 from tests.synthetic import write_dataset
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("malformed") / "data", cases=2, shape=(12, 14, 10))
+
+
+@pytest.fixture(scope="module")
+def tiny_run(data: Path) -> Path:
+    run = data.parent / "run"
+    words = ["--set", "base_filters=4", "max_levels=2", "steps_per_epoch=2", "epochs=1", "validation_cases=0"]
+    words += ["--patch", "8", "8", "8", "--batch-size", "2", "--threads", "1", "--device", "cpu"]
+    assert call(["train", f"{data}", "--out", f"{run}", *words]) == 0
+    return run
 
 
 def plain_of(data: Path) -> bytes:
@@ -63,6 +73,40 @@ def test_voxels_of_a_hundred_metres_are_refused_before_they_are_resampled(tmp_pa
     nifti.write(path, Volume.of(np.ones((4, 5, 6), np.uint8), np.diag([1, 1, 1e5, 1.0])))
     with pytest.raises(nifti.NiftiError, match="100,000 mm long"):
         nifti.read(path)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_simpleitk_shows_elsewhere_is_said_by_the_header_alone(data, tmp_path, seed):
+    """A label beside the image, which lies where the image should, would tell too: here is none."""
+    plain, rng, elsewhere = plain_of(data), np.random.default_rng([15, seed]), 0
+    path = tmp_path / "m.nii"
+    for _ in range(150):
+        mutant = mutants.forms(plain, rng)
+        path.write_bytes(mutant)
+        known = truth(mutant)
+        assert known is not None
+        try:
+            itk = sitk.ReadImage(str(path))
+        except RuntimeError:
+            continue
+        affine = np.eye(4)
+        affine[:3, :3] = np.array(itk.GetDirection()).reshape(3, 3) * itk.GetSpacing()
+        affine[:3, 3] = itk.GetOrigin()
+        if apart(known.affine, np.diag([-1.0, -1, 1, 1]) @ affine, known.shape) > 0.1:
+            elsewhere += 1
+            assert said_of_header(path), f"{known} {affine}"
+    assert elsewhere > 10
+
+
+def test_an_image_that_resampling_would_blow_up_is_refused_in_one_line(tiny_run, data, tmp_path, capsys):
+    """What the campaign found: voxels of 10 mm for a model of 1 mm made 1,000 of each, and 22 s of work."""
+    path = tmp_path / "a.nii.gz"
+    nifti.write(path, Volume.of(nifti.read(data / "imagesTr" / "case_001.nii.gz").array, np.diag([10.0, 10, 10, 1])))
+    capsys.readouterr()
+    assert call(["predict", f"{tiny_run}", f"{path}", "--out", f"{tmp_path / 'out'}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{path}: has voxels of 10 x 10 x 10 mm" in line and "resample the image first" in line
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_tar(data, tmp_path):

@@ -130,6 +130,7 @@ def test_random_headers_are_read_or_refused_but_nothing_else(tmp_path: Path) -> 
         ({"sizeof_hdr": 349}, "not a NIfTI file"),
         ({"magic": b"ni1"}, r"\.hdr/\.img pair"),
         ({"magic": b"xyz"}, "not a NIfTI file"),
+        ({"magic": b"n+1\x01"}, "damaged magic"),
         ({"srow_x": [np.nan, 0, 0, 0]}, "not finite"),
         ({"srow_x": [0, 0, 0, 0]}, "singular"),
         ({"srow_x": [1, 1, 0, 5], "srow_y": [1, 1 + 2e-7, 0, 5]}, "singular"),
@@ -147,6 +148,19 @@ def test_headers_that_cannot_be(tmp_path: Path, fields: dict[str, object], fault
     plain[:348] = block.tobytes()
     data = bytes(plain) if suffix == ".nii" else gzip.compress(plain)
     assert re.search(fault, str(refused(path, data)))
+
+
+@pytest.mark.parametrize(("eol", "taken"), [(b"\r\n\x1a\n", True), (bytes(4), True), (b"\n\x1a\n\0", False)])
+def test_nifti_2_tells_of_text_mode_by_its_magic(tmp_path: Path, eol: bytes, taken: bool) -> None:
+    path = save(tmp_path / "a.nii", voxels(0, "i2", (4, 5, 6)), kind=nib.Nifti2Image)
+    data = bytearray(path.read_bytes())
+    assert data[4:12] == b"n+2\0\r\n\x1a\n"
+    data[8:12] = eol
+    path.write_bytes(data)
+    if taken:
+        assert nifti.read(path).shape == (4, 5, 6)
+    else:
+        assert "damaged magic" in str(refused(path, bytes(data)))
 
 
 def test_tiny_voxels_are_no_singular_affine(tmp_path: Path) -> None:

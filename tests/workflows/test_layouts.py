@@ -242,3 +242,62 @@ def test_a_network_that_uses_some_channels_finds_them_in_another_order(msd, tmp_
     assert document["shown"]["channels"] == ["T2w", "t1gd"] and document["shown"]["channel"] == 0
     for case, rows in document["cases"].items():
         assert rows == expected["cases"][case]
+
+
+def renumbered(msd, root):
+    """The cases under their own names in a CSV, with channels and label values in another order."""
+    cases, numbers = [], {1: 3, 2: 1, 3: 2}
+    for files in read_dataset(msd).training:
+        places = {name: layouts.put(files.image, root / f"{files.case}-{name}.nii.gz", channel)
+                  for channel, name in enumerate(CHANNELS)}  # fmt: skip
+        label = layouts.put(files.label, root / f"{files.case}-seg.nii.gz", values=numbers)
+        cases.append(",".join([files.case, *(str(places[name]) for name in reversed(CHANNELS)), str(label)]))
+    (root / "cases.csv").write_text("\n".join([",".join(["case", *reversed(CHANNELS), "label"]), *cases]) + "\n")
+    names = [f"{numbers[value]}\t{name}" for value, name in enumerate(TUMOUR, 1)]
+    (root / "dseg.tsv").write_text("\n".join(["index\tname", "0\tbackground", *names]) + "\n")
+    return root / "cases.csv"
+
+
+def test_benchmark_scores_as_evaluate_does_whatever_the_order_of_channels_and_labels(msd, run, tmp_path, capfd):
+    data = renumbered(msd, tmp_path / "other")
+    words = ["--threads", "1", "--no-pictures"]
+    assert call(["evaluate", f"{run}", "--data", f"{data}", "--out", f"{tmp_path / 'e'}", *words]) == 0
+    expected = json.loads((tmp_path / "e" / "metrics.json").read_text())["mean_dice"]
+    capfd.readouterr()
+    words = ["--rounds", "1", "--threads", "1", "--json", "--layout", "csv"]
+    assert call(["benchmark", f"{run}", "--data", f"{data}", *words]) == 0
+    (model,) = json.loads(capfd.readouterr().out)["models"]
+    assert model["dice"]["mean"] == pytest.approx(expected)
+
+
+def of_two_layouts(msd, root):
+    """A folder that is a Decathlon's and, by --layout, a BraTS one of other case names."""
+    data = KINDS["brats23"](msd, root)
+    for name in ("dataset.json", "imagesTr", "labelsTr", "imagesTs"):
+        if (msd / name).exists():
+            (data / name).symlink_to(msd / name)
+    assert read_dataset(data).training[0].case == "case_000"
+    return data
+
+
+def test_resume_remembers_the_layout_and_another_one_is_refused(msd, tmp_path, capsys):
+    data = of_two_layouts(msd, tmp_path)
+    words = ["train", f"{data}", "--out", f"{tmp_path / 'run'}", *SMALL]
+    assert call([*words, "--layout", "brats"]) == 0
+    capsys.readouterr()
+    assert call([*words, "--resume", "--epochs", "2"]) == 0
+    assert f"--data {data} --layout brats" in capsys.readouterr().out
+    assert call([*words, "--resume", "--epochs", "2", "--layout", "decathlon"]) == 2
+    assert "lacks BraTS-GLI-0000" in capsys.readouterr().err
+
+
+def test_import_keras_takes_the_layout_that_is_named(msd, tmp_path, capsys):
+    from tests.importing.intel_in_keras import intel_unet, save_as_tensorflow
+
+    data = of_two_layouts(msd, tmp_path)
+    save_as_tensorflow(intel_unet(2, 1, 1), tmp_path / "m.hdf5")
+    words = ["--data", f"{data}", "--patch", "16", "16", "16", "--layout", "brats"]
+    assert call(["import", "keras", f"{tmp_path}/m.hdf5", "--out", f"{tmp_path}/run", *words]) == 0
+    splits = json.loads((tmp_path / "run" / "splits.json").read_text())
+    assert all(case.startswith("BraTS-GLI-") for case in [*splits["train"], *splits["val"]])
+    assert f"--data {data} --layout brats" in capsys.readouterr().out

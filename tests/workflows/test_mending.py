@@ -56,6 +56,11 @@ def units(header) -> None:  # type: ignore[no-untyped-def]
     header["xyzt_units"] = 3
 
 
+def sizes_of_its_own(header) -> None:  # type: ignore[no-untyped-def]
+    header.set_sform(np.eye(4), 2)
+    header["qform_code"], header["pixdim"][1:4] = 0, (1, -1, 1)
+
+
 def flipped(path: Path) -> None:
     volume = nifti.read(path)
     affine = np.diag([-1.0, 1, 1, 1])
@@ -85,6 +90,11 @@ MENDED = {
         lambda root: headed(image(root), lambda header: header.set_qform(np.diag([1.0, 1, 2, 1]), 1)),
         "imagesTr",
         "set its qform to its sform",
+    ),
+    "two sizes of voxels": (
+        lambda root: headed(image(root), sizes_of_its_own),
+        "imagesTr",
+        "set its voxel sizes and qform to its sform",
     ),
     "label a bit off": (
         lambda root: changed(label(root), lambda array: array, shifted(0.3)),

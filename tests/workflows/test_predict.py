@@ -167,7 +167,7 @@ def test_what_does_not_fit_is_refused_before_it_starts(tiny, images, tmp_path, c
     monkeypatch.setattr("decaseg.workflows.predict.available_memory_gib", lambda: 0.01)
     monkeypatch.setattr("decaseg.workflows.predict._resident_gib", lambda: 0.0)
     assert predict(tiny / "bundle", images, "--probabilities", "--out", tmp_path / "out") == 2
-    said = capsys.readouterr().err.splitlines()[-1]
+    (said,) = capsys.readouterr().err.splitlines()
     assert "needs about" in said and "leave out --probabilities" in said and not (tmp_path / "out").exists()
 
 

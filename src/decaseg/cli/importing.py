@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from decaseg.cli.app import app
+from decaseg.cli.options import LayoutOption
 
 models = typer.Typer(name="import", help="Takes over models that other programs trained.")
 app.add_typer(models)
@@ -32,8 +33,9 @@ def keras(
     quarter_turn: Annotated[
         bool | None, typer.Option("--rot90/--no-rot90", help="Whether images were turned; default: as the file tells.")
     ] = None,
+    layout: LayoutOption = None,
 ) -> int:
     """A RUN from a model of Intel's discontinued 3D U-Net scripts (IntelAI/unet)."""
     from decaseg.workflows import import_keras as workflow
 
-    return workflow.run(file, out, data, patch, quarter_turn)
+    return workflow.run(file, out, data, patch, quarter_turn, layout)

@@ -18,7 +18,7 @@ from decaseg import geometry, volume
 from decaseg.data import normalise, resample
 from decaseg.data import preprocess as preprocess_module
 from decaseg.data.preprocess import Preprocessing, preprocess, preprocess_label
-from decaseg.storage import images, nifti
+from decaseg.storage import images, nifti, nifti_place
 from decaseg.storage.cache import Cache, Entry
 from decaseg.storage.dataset import CaseFiles
 from decaseg.storage.files import sha256_of
@@ -89,7 +89,7 @@ def code_sum() -> str:
     Part of every key: a cache that an older version filled is not used by one that would have made other arrays.
     """
     modules = (__file__, preprocess_module.__file__, normalise.__file__, resample.__file__, nifti.__file__,
-               images.__file__, geometry.__file__, volume.__file__)  # fmt: skip
+               nifti_place.__file__, images.__file__, geometry.__file__, volume.__file__)  # fmt: skip
     versions = [f"{name} {metadata.version(name)}".encode() for name in ("numpy", "scipy", "nibabel")]
     return hashlib.sha256(b"\0".join([*(Path(m).read_bytes() for m in modules), *versions])).hexdigest()
 

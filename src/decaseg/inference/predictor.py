@@ -10,9 +10,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from decaseg.data.preprocess import Preprocessing, Undo, preprocess, ras_spacing
+from decaseg.data.preprocess import Preprocessing, Undo, preprocess, ras_spacing, target_shape
 from decaseg.data.targets import Target
-from decaseg.geometry import Int3, int3
+from decaseg.geometry import Float3, Int3, int3
 from decaseg.inference.empty import present_voxels
 from decaseg.inference.engines import Engine
 from decaseg.inference.ensemble import averaged
@@ -27,6 +27,7 @@ NOWHERE = 20.0  # a logit that decides: probability 2e-9
 MAX_SHEAR = 0.01  # cosine; headers round to less, a tilted gantry makes ten times as much
 MAX_VALUE = 1e30  # float32 ends at 3e38, and differences from the mean must fit too
 MAX_VOXELS = 2**31  # of one channel at the network's spacing; only a wrong spacing makes more
+MAX_GROWTH = 64.0  # voxels at the network's spacing for each of the image's: slices of 10 mm at 0.5 mm make 20
 
 
 @dataclass
@@ -186,10 +187,15 @@ def _refuse_geometry(grid: Grid, how: Preprocessing) -> None:
             f"has a sheared affine (its axes are {degrees:.1f} degrees from square), so that voxels are no boxes; "
             "resample it to a grid with square axes first"
         )
-    spacing_mm = ras_spacing(grid)
-    grown = np.prod([max(1.0, s / t) for s, t in zip(spacing_mm, how.spacing_mm, strict=True)])
-    if float(np.prod(grid.shape)) * grown > MAX_VOXELS:
+    shape = int3(grid.shape[[w for w, _ in grid.axes].index(world)] for world in range(3))
+    inner = target_shape(shape, ras_spacing(grid), how.spacing_mm)
+    before, after = float(np.prod(shape, dtype=np.float64)), float(np.prod(inner, dtype=np.float64))
+    if after > MAX_VOXELS or after > MAX_GROWTH * before:
         raise ValueError(
-            f"has voxels of {' x '.join(f'{s:g}' for s in grid.spacing_mm)} mm, the model works at "
-            f"{' x '.join(f'{s:g}' for s in how.spacing_mm)}; mend the spacing in its header"
+            f"has voxels of {_size(grid.spacing_mm)} mm, the model works at {_size(how.spacing_mm)}, so that one would "
+            f"become {after / before:.0f}; mend the spacing in its header or, if it is right, resample the image first"
         )
+
+
+def _size(spacing_mm: Float3) -> str:
+    return " x ".join(f"{s:g}" for s in spacing_mm)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.planning.checks.affines import MAX_SHEAR, SLIGHT_SHEAR
-from decaseg.planning.checks.forms import disagree
+from decaseg.planning.checks.forms import disagree, two_sizes
 from decaseg.planning.checks.grids import Reordering, reordering, tolerance_mm
 from decaseg.planning.checks.labels import ROUNDED
 from decaseg.planning.checks.problem import count
@@ -195,6 +195,8 @@ def _of_grid(grid: Grid) -> tuple[tuple[str, ...], Grid | None]:
         words.append(f"wrote its lengths in millimetres instead of {unit}")
     if disagree(grid):
         words.append("set its qform to its sform")
+    elif two_sizes(grid) is not None:
+        words.append("set its voxel sizes and qform to its sform")
     if grid.shear > SLIGHT_SHEAR:
         new = squared(grid)
         words.append(f"squared its axes, which moves no voxel by more than {grid.distance_mm(new.affine):.2g} mm")

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from decaseg.geometry import Int3, int3
 from decaseg.storage.files import replacing
+from decaseg.storage.nifti_error import NiftiError as NiftiError  # other modules know it by this one
+from decaseg.storage.nifti_place import grid_of, set_place
 from decaseg.storage.stream import Damaged, Stream
 from decaseg.volume import Grid, Volume
 
@@ -30,23 +32,10 @@ if _no_pydicom:
     del sys.modules["pydicom"]
 
 SUFFIXES = (".nii.gz", ".nii")
-MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units & 7: unknown (taken as mm), metre, mm, micron
 MAX_DEFLATE_RATIO = 1032  # zlib's own bound: no stream grows more, so a larger claim is a lie
-MAX_STEP_MM = 10_000.0  # resampling a slice of 100 m to millimetres keeps a machine busy for an hour
 MAX_TRAILING_BYTES = 64 * 1024  # some writers pad; more than that is another file's data
 PIECE_BYTES = 1 << 22  # what is written at a time
 AGAIN = "copy or download it again"
-
-
-class NiftiError(ValueError):
-    """A file that cannot be trusted as NIfTI: its path, the fault and the way out, in one line."""
-
-    def __init__(self, file: Path, fault: str, fix: str) -> None:
-        super().__init__(file, fault, fix)  # all three in args, so that it survives the way back from a worker process
-        self.file, self.fault, self.fix = file, fault, fix
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.fault}; {self.fix}"
 
 
 def is_nifti(path: Path) -> bool:
@@ -67,7 +56,7 @@ def read_grid(path: Path) -> tuple[Grid, int]:
     with _opened(path) as stream:
         header = _header(path, stream)
     shape, channels = _dimensions(path, header)
-    return _grid(path, header, shape), channels
+    return grid_of(path, header, shape), channels
 
 
 def read_facts(path: Path) -> tuple[Grid, int, int]:
@@ -80,7 +69,7 @@ def read_facts(path: Path) -> tuple[Grid, int, int]:
     except Exception:  # a type that `read` refuses
         size = 4
     slope = float(header["scl_slope"])
-    return _grid(path, header, shape), channels, 4 if _scales(slope, float(header["scl_inter"])) else size
+    return grid_of(path, header, shape), channels, 4 if _scales(slope, float(header["scl_inter"])) else size
 
 
 def read(path: Path | str) -> Volume:
@@ -94,7 +83,7 @@ def read(path: Path | str) -> Volume:
     with _opened(path) as stream:
         header = _header(path, stream)
         shape, channels = _dimensions(path, header)
-        grid = _grid(path, header, shape)
+        grid = grid_of(path, header, shape)
         array = _voxels(path, stream, header, shape, channels)
     return Volume(_scaled(path, array, float(header["scl_slope"]), float(header["scl_inter"])), grid)
 
@@ -108,7 +97,7 @@ def slabs(path: Path) -> Iterator[tuple[int, int, NDArray]]:
     with _opened(path) as stream:
         header = _header(path, stream)
         shape, channels = _dimensions(path, header)
-        _grid(path, header, shape)
+        grid_of(path, header, shape)
         dtype, size = _layout(path, stream, header, shape, channels)
         slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
         _refuse_scale(path, slope, inter)
@@ -134,7 +123,7 @@ def verify(path: Path) -> None:
     with _opened(path) as stream:
         header = _header(path, stream)
         shape, channels = _dimensions(path, header)
-        _grid(path, header, shape)
+        grid_of(path, header, shape)
         (_, size), found = _layout(path, stream, header, shape, channels), 0
         buffer = np.empty(min(size, PIECE_BYTES), np.uint8)
         while found < size and (count := stream.fill(buffer[: size - found])):
@@ -160,7 +149,7 @@ def write(path: Path | str, volume: Volume, description: str = "decaseg") -> Non
     header = nib.Nifti1Header() if max(dims) < 2**15 else nib.Nifti2Header()
     header.set_data_dtype(array.dtype)
     header.set_data_shape(dims)
-    _set_place(header, volume.grid)
+    set_place(header, volume.grid)
     header["descrip"] = description.encode()[:79]
     header["scl_slope"], header["scl_inter"] = 1.0, 0.0
     header["vox_offset"] = len(header.binaryblock) + 4
@@ -217,6 +206,10 @@ def _header(path: Path, stream: Stream) -> Any:
         raise NiftiError(path, "is half of a .hdr/.img pair", "convert the pair to one .nii.gz file")
     if magic != (b"n+1" if size == 348 else b"n+2"):
         raise NiftiError(path, f"is not a NIfTI file (magic {magic!r})", "convert it to .nii.gz")
+    whole = bytes(block[344:348] if size == 348 else block[4:12])  # numpy would cut zeros off
+    if whole[3] or whole[4:] not in (b"", b"\r\n\x1a\n", bytes(4)):
+        # By the standard such a file is no NIfTI: ITK takes it for ANALYZE, whose axes run elsewhere.
+        raise NiftiError(path, f"has a damaged magic number ({whole!r})", AGAIN)
     return header
 
 
@@ -297,80 +290,6 @@ def _refuse_scale(path: Path, slope: float, inter: float) -> None:
 
 def _scales(slope: float, inter: float) -> bool:
     return bool(np.isfinite(slope)) and slope != 0 and (slope, inter) != (1.0, 0.0)
-
-
-def _grid(path: Path, header: Any, shape: Int3) -> Grid:
-    units = int(header["xyzt_units"])
-    if units & 7 not in MILLIMETRES:
-        raise NiftiError(path, f"has an unknown unit of length (xyzt_units {units})", "set it to 2, millimetres")
-    pixdim = tuple(float(p) for p in header["pixdim"][:4])
-    numbers = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
-    grid = Grid(
-        shape=shape,
-        affine=np.eye(4),
-        sform=np.asarray(header.get_sform(), dtype=np.float64),
-        sform_code=int(header["sform_code"]),
-        qform=_qform(header),
-        qform_code=int(header["qform_code"]),
-        xyzt_units=units,
-        pixdim=pixdim[1:],
-        quaternion=(pixdim[0], *(float(header[name]) for name in numbers)),
-    )
-    affine = _affine_of_forms(grid)
-    if affine is None:
-        raise NiftiError(path, "has a qform that is no rotation, and no sform", "mend its header")
-    steps = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and steps.min() > 0 and abs(np.linalg.det(affine[:3, :3] / steps)) > 1e-6):
-        raise NiftiError(path, "has an affine that is singular or not finite", "mend its sform and qform")
-    if steps.max() > MAX_STEP_MM:
-        fault = f"says that its voxels are {steps.max():,.0f} mm long, which no scanner makes"
-        raise NiftiError(path, fault, "mend its voxel sizes or its unit (xyzt_units)")
-    return grid.with_affine(affine)
-
-
-def _qform(header: Any) -> NDArray[np.float64] | None:
-    """The qform, with NIfTI's rule that qfac is -1 or else 1 whatever stands there; None where it is no rotation."""
-    header = header.copy()
-    header["pixdim"][0] = -1.0 if header["pixdim"][0] < 0 else 1.0
-    try:
-        qform = np.asarray(header.get_qform(), dtype=np.float64)
-    except Exception:
-        return None
-    return qform if np.isfinite(qform).all() else None
-
-
-def _affine_of_forms(grid: Grid) -> NDArray[np.float64] | None:
-    """The affine in millimetres that a file's own numbers say: sform before qform before bare voxel sizes.
-
-    With neither code set NIfTI knows no orientation ("method 1"): the axes are taken as right, anterior, superior.
-    """
-    form = grid.sform if grid.sform_code > 0 else grid.qform
-    if grid.sform_code <= 0 and grid.qform_code <= 0:
-        form = np.diag([abs(p) or 1.0 for p in grid.pixdim or (1.0, 1.0, 1.0)] + [1.0])
-    return None if form is None else form * np.array([[MILLIMETRES[grid.xyzt_units & 7]]] * 3 + [[1.0]])
-
-
-def _set_place(header: Any, grid: Grid) -> None:
-    """Writes the grid's own forms, or, where they do not say what its affine says, new ones in millimetres."""
-    own = _affine_of_forms(grid) if grid.pixdim and grid.sform is not None and len(grid.quaternion) == 7 else None
-    steps = np.array(grid.spacing_mm)
-    if own is not None and np.allclose(own, grid.affine, rtol=1e-5, atol=1e-4 * float(steps.min())):
-        header["pixdim"][:4] = [grid.quaternion[0], *grid.pixdim]
-        for name, value in zip("bcd", grid.quaternion[1:4], strict=True):
-            header[f"quatern_{name}"] = value
-        for name, value in zip("xyz", grid.quaternion[4:], strict=True):
-            header[f"qoffset_{name}"] = value
-        header.set_sform(grid.sform, code=0)
-        header["qform_code"], header["sform_code"] = grid.qform_code, grid.sform_code  # even one NIfTI does not know
-        header["xyzt_units"] = grid.xyzt_units
-        return
-    axes = grid.affine[:3, :3] / steps
-    sheared = not np.allclose(axes.T @ axes, np.eye(3), atol=1e-4)  # which a quaternion cannot say
-    header["pixdim"][1:4] = steps
-    if not sheared:
-        header.set_qform(grid.affine, code=1)
-    header.set_sform(grid.affine, code=2)
-    header["xyzt_units"] = 2
 
 
 def _storable(path: Path, array: NDArray) -> NDArray:

@@ -184,17 +184,7 @@ def _cases(children: Sequence[Child], timed: Sequence[Timed], wishes: Wishes) ->
     if wishes.data is not None:
         dataset = read_dataset(wishes.data, wishes.layout)
         chosen = _validation_cases(children, dataset, wishes)[: wishes.max_cases]
-        jobs = [
-            {
-                "case": files.case,
-                "image": str(files.image),
-                "more": [str(path) for path in files.more],
-                "label": str(files.label),
-                "labels": sorted(dataset.known_values),
-                "ignored": dataset.ignore,
-            }
-            for files in chosen
-        ]
+        jobs = [{"case": files.case, "image": str(files.image)} for files in chosen]
         return Cases(tuple(jobs), f"{len(jobs)} cases of {dataset.root.resolve().name}", scored=True)
     if wishes.images:
         return Cases(

@@ -18,7 +18,7 @@ from decaseg.planning.checks import measure
 from decaseg.planning.checks.problem import Problem, count
 from decaseg.reporting.problems import lines
 from decaseg.reporting.progress import progress
-from decaseg.storage import manifest, nifti, stream
+from decaseg.storage import manifest, nifti, nifti_place, stream
 from decaseg.storage.dataset import Dataset
 from decaseg.storage.layouts import read_dataset
 from decaseg.storage.remembered import Remembered
@@ -77,8 +77,8 @@ def run(
 
 def code_sum() -> str:
     """A hash of the code that measures, and of numpy: what other code measured is not believed."""
-    modules = (measure.__file__, nifti.__file__, stream.__file__, geometry.__file__, volume.__file__)
-    parts = [Path(module).read_bytes() for module in modules if module]
+    modules = (measure, nifti, nifti_place, stream, geometry, volume)
+    parts = [Path(module.__file__).read_bytes() for module in modules if module.__file__]
     return hashlib.sha256(b"\0".join([*parts, np.__version__.encode()])).hexdigest()
 
 

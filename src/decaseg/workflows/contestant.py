@@ -23,13 +23,14 @@ from decaseg.inference.postprocess import PostProcessing
 from decaseg.planning.plan import Plan
 from decaseg.storage import nifti
 from decaseg.storage.bundle import BundleDir
-from decaseg.storage.dataset import CaseFiles
+from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json
 from decaseg.storage.images import read_image
 from decaseg.storage.layouts import read_dataset
 from decaseg.storage.processor import available_cores
 from decaseg.storage.rundir import RunDir
 from decaseg.volume import Volume
+from decaseg.workflows.matching import as_known
 from decaseg.workflows.models import Model, make_predictor, open_model
 
 PLAIN = "plain"
@@ -46,6 +47,7 @@ class Contestant:
         self._window: NDArray[np.float32]
         self._windows_a_turn = 1
         self._image: tuple[Any, Volume] | None = None
+        self._dataset: Dataset | None = None
 
     def open(self, path: str, precision: str, device: str, threads: int | None) -> dict[str, Any]:
         """Opens the model and says what it is. ValueError where it does not compute in the precision asked for."""
@@ -72,10 +74,14 @@ class Contestant:
         }
 
     def cases(self, data: str, layout: str | None) -> dict[str, Any]:
-        """Which cases of a data set the model was trained on, and which it was validated on."""
+        """Which cases of a data set the model was trained on, and which it was validated on.
+
+        The data set is kept, with channels and labels as the model knows them, and its cases are named from now on.
+        """
         from decaseg.workflows.evaluate import known_cases
 
-        train, val = known_cases(self._model, read_dataset(Path(data), layout))
+        self._dataset = as_known(read_dataset(Path(data), layout), self._model.plan)
+        train, val = known_cases(self._model, self._dataset)
         return {"train": sorted(train), "val": sorted(val)}
 
     def warm_up(self, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +141,7 @@ class Contestant:
         if self._image is None or self._image[0] != case:
             self._image = None
             if "image" in case:
-                self._image = case, read_image(_files(case))
+                self._image = case, read_image(self._files(case))
             else:
                 self._image = case, generated_volume(case["channels"], case["shape"], case["spacing_mm"])
         return self._image[1]
@@ -147,20 +153,20 @@ class Contestant:
         from decaseg.metrics.pair import MaskPair
         from decaseg.workflows.evaluate import read_pair
 
-        _, truth = read_pair(_files(case), case["labels"])
-        made, true = without_ignored(labels.array[0], truth.array[0], case["ignored"])
+        assert self._dataset is not None  # only its cases have labels
+        _, truth = read_pair(self._files(case), self._dataset.known_values)
+        made, true = without_ignored(labels.array[0], truth.array[0], self._dataset.ignore)
         target, found = self._model.predictor.target, {}
         for name, values in target.label_sets.items():
             predicted = mask_of(made, target.predicted_sets[name])
             found[name] = METRICS["dice"](MaskPair(predicted, mask_of(true, values), labels.spacing_mm))
         return found
 
-
-def _files(case: Mapping[str, Any]) -> CaseFiles:
-    """The files of a case as the benchmark hands them over."""
-    image, label = Path(case["image"]), case.get("label")
-    more = tuple(Path(path) for path in case.get("more", ()))
-    return CaseFiles(nifti.case_name(image), image, Path(label) if label else None, more)
+    def _files(self, case: Mapping[str, Any]) -> CaseFiles:
+        """Those of a case of the data set, or an image by itself."""
+        if self._dataset is not None and "case" in case:
+            return self._dataset.case(case["case"])
+        return CaseFiles(nifti.case_name(Path(case["image"])), Path(case["image"]), None)
 
 
 def _open_plain(run: RunDir, device: str, threads: int | None) -> Model:

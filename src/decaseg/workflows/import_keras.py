@@ -15,6 +15,7 @@ from decaseg.importing.kernels import state_of
 from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe, original
 from decaseg.reporting.table import print_facts
+from decaseg.storage.dataset import Dataset
 from decaseg.storage.files import replacing, sha256_of, write_json
 from decaseg.storage.images import read_image_grid
 from decaseg.storage.keras_file import KerasFile, read_keras
@@ -42,17 +43,19 @@ def run(
     data: Path | None = None,
     patch: Int3 | None = None,
     quarter_turn: bool | None = None,
+    layout: str | None = None,
 ) -> int:
     """Writes the RUN and returns 0. ValueError, naming the file, for one that holds another model.
 
     `data` is the data set it was trained on: its channels, labels, axes and the scripts' own split are taken from
-    there. `patch`, in the order of height, width and depth that the scripts had, and `quarter_turn` overrule what
-    the file tells.
+    there; `layout` names how it lies there (None: as it looks). `patch`, in the order of height, width and depth that
+    the scripts had, and `quarter_turn` overrule what the file tells.
     """
     folder = RunDir(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ValueError(f"--out {out}: exists already; name a new folder")
-    known = Data() if data is None else _data_of(data)
+    dataset = None if data is None else read_dataset(data, layout)
+    known = Data() if dataset is None else _data_of(dataset)
     source = read_keras(file)
     try:
         found = recognise(source)
@@ -63,7 +66,7 @@ def run(
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     recipe = recipe.with_choices(channels=plan.preprocessing.channels, patch=plan.patch)
-    splits, selection = _splits(data, trained.quarter_turn)
+    splits, selection = _splits(dataset, trained.quarter_turn)
     print_facts(f"{file}: Intel's 3D U-Net", _rows(source, found, plan, known, trained), file=sys.stderr)
     folder.root.mkdir(parents=True, exist_ok=True)
     _save(folder.weights, found, known, trained.quarter_turn)
@@ -75,12 +78,11 @@ def run(
         provenance(seed=None, data_sha256=plan.data_sha256, selection=selection, start=None, imported=origin),
     )
     write_json(folder.plan, plan.to_json())
-    _say(folder, data, splits)
+    _say(folder, data, layout, splits)
     return 0
 
 
-def _data_of(root: Path) -> Data:
-    dataset = read_dataset(root)
+def _data_of(dataset: Dataset) -> Data:
     grid, _ = read_image_grid(dataset.training[0])
     return Data(dataset.name, dataset.channels, dict(dataset.labels), grid)
 
@@ -111,12 +113,12 @@ def _recipe(found: Found, trained: Trained) -> Recipe:
     )
 
 
-def _splits(data: Path | None, quarter_turn: bool) -> tuple[dict[str, list[str]], str]:
+def _splits(dataset: Dataset | None, quarter_turn: bool) -> tuple[dict[str, list[str]], str]:
     """splits.json, and in words what scores on it are worth."""
     best = "Intel's scripts kept the epoch with the lowest loss on validation cases"
-    if data is None:
+    if dataset is None:
         return {"train": [], "val": []}, f"{best}; which cases trained is not known, so scores may be memory"
-    cases = [files.case for files in read_dataset(data).training]
+    cases = [files.case for files in dataset.training]
     if quarter_turn:
         words = f"{best}; those of 2020 drew them anew in each epoch, so every case may have trained"
         return {"train": sorted(cases), "val": []}, words
@@ -170,10 +172,11 @@ def _rows(source: KerasFile, found: Found, plan: Plan, known: Data, trained: Tra
     ]
 
 
-def _say(folder: RunDir, data: Path | None, splits: dict[str, Any]) -> None:
+def _say(folder: RunDir, data: Path | None, layout: str | None, splits: dict[str, Any]) -> None:
     print(f"written: {folder.root}")
     if data is None:
         print(f"next: decaseg predict {folder.root} IMAGE --out FOLDER")
         return
+    where = str(data) if layout is None else f"{data} --layout {layout}"
     cases = "" if splits["val"] else " --cases all"
-    print(f"next: decaseg evaluate {folder.root} --data {data} --out {folder.root.parent / 'evaluation'}{cases}")
+    print(f"next: decaseg evaluate {folder.root} --data {where} --out {folder.root.parent / 'evaluation'}{cases}")

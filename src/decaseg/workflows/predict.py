@@ -99,8 +99,8 @@ def run(
     todo = [case for case in mine if not finished.is_done(case.name, case.job, case.outputs.values())]
     needs = _needs(todo, predictor, opened, wanted)
     streams = _streams(predictor, list(needs.values()), share.threads(threads) or available_cores())
-    _check_memory(todo, needs, streams, predictor, wanted)
-    total = _predict(todo, predictor, wanted, finished, needs, streams, _description(opened))
+    told = _check_memory(todo, needs, streams, predictor, wanted)
+    total = _predict(todo, predictor, wanted, finished, needs, streams, _description(opened), told)
     there = f"; {len(mine) - len(todo)} were there already" if len(todo) < len(mine) else ""
     seconds = time.perf_counter() - started
     names = _description(opened).removeprefix("decaseg: ")
@@ -118,9 +118,13 @@ def _predict(
     needs: Mapping[str, Need],
     streams: int,
     description: str,
+    told: str,
 ) -> Clock:
-    """Reads, predicts and writes the cases: three at a time in different stages or, with `streams`, side by side."""
-    total = Clock()
+    """Reads, predicts and writes the cases: three at a time in different stages or, with `streams`, side by side.
+
+    `told` is said once a case is ready for the network: before that, a refusal is to be the only line.
+    """
+    total, unsaid = Clock(), [told]
     if streams > 1 and isinstance(predictor.engine, OpenVinoEngine):
         predictor = replace(predictor, engine=predictor.engine.in_streams(streams))
     clocks = {case.name: Clock() for case in todo}
@@ -132,6 +136,8 @@ def _predict(
         return _naming(case, lambda: predictor.prepare(image))
 
     def compute(case: Case, prepared: Prepared) -> Prediction:
+        with suppress(IndexError):  # said by whoever comes first
+            print(unsaid.pop(), file=sys.stderr, flush=True)
         if streams > 1:
             return _naming(case, lambda: predictor.predict(prepared, wanted))
         with progress(f"{case.name} ({todo.index(case) + 1} of {len(todo)})") as advance:
@@ -246,15 +252,14 @@ def _needs(todo: Sequence[Case], predictor: Predictor, opened: Model, wanted: Wa
 
 def _check_memory(
     todo: Sequence[Case], needs: Mapping[str, Need], streams: int, predictor: Predictor, wanted: Wanted
-) -> None:
-    """Says how much memory will be needed; ValueError where the machine does not have it."""
+) -> str:
+    """In a line, how much memory will be needed; ValueError where the machine does not have it."""
     if not needs:
-        return
+        return ""
     worst = max(todo, key=lambda case: needs[case.name].peak_gib)
     peak, free = needs[worst.name].peak_gib, available_memory_gib()
     if streams > 1:
         peak += (streams - 1) * needs[worst.name].one_more_gib
-    print(f"memory: about {peak:.2f} GiB at most ({worst.name})", file=sys.stderr)
     if free is not None and peak > free * USABLE_SHARE + _resident_gib():
         ways = ["use a machine with more"]
         if wanted.probabilities or wanted.uncertainty:
@@ -264,6 +269,7 @@ def _check_memory(
         raise ValueError(
             f"{worst.image.path}: needs about {peak:.1f} GiB of memory, {free:.1f} are free; {' or '.join(ways)}"
         )
+    return f"memory: about {peak:.2f} GiB at most ({worst.name})"
 
 
 def _resident_gib() -> float:

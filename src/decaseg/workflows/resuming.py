@@ -69,6 +69,14 @@ def read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Plan
     return recipe, plan, Split(tuple(document["train"]), tuple(document["val"]))
 
 
+def layout_of(folder: RunDir) -> str | None:
+    """The layout that the training in a RUN was told its data have; None where it was left to be seen."""
+    if not folder.provenance.is_file():
+        return None
+    layout = read_json(folder.provenance).get("layout")
+    return None if layout is None else str(layout)
+
+
 def _resumed(recipe: Recipe, asked: Recipe) -> Recipe:
     """The run's recipe with the budget, rate and machine asked for now; ValueError for what cannot change half-way."""
     plain, changes = named(asked.name), {}

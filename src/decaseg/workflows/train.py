@@ -34,7 +34,7 @@ from decaseg.training.loop import State
 from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, seen_before
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_watch
 from decaseg.workflows.plan import chosen_for_plan, wishes_of
-from decaseg.workflows.resuming import owned, read_run
+from decaseg.workflows.resuming import layout_of, owned, read_run
 from decaseg.workflows.splitting import draw_split, same_images, tell
 from decaseg.workflows.vetting import check_choices, check_headers, check_watched, selection, tell_headers
 
@@ -71,6 +71,7 @@ def run(
     1 where one of them is lost.
     """
     started = time.perf_counter()
+    layout = layout_of(RunDir(out)) if resume and layout is None else layout
     try:
         with joined() as ranks:
             return _train(ranks, started, Source(dataset, layout), RunDir(out), recipe, resume, memory_gib, cache)
@@ -151,13 +152,13 @@ def _begin(
         recipe, plan, split = read_run(folder, data, recipe)
         ranks.rows(plan.batch_size)
     else:
-        recipe, plan, split = _start_run(ranks, folder, data, recipe, memory_gib)
+        recipe, plan, split = _start_run(ranks, folder, data, dataset.layout, recipe, memory_gib)
     tell_headers(data, found)
     return data, recipe, plan, split
 
 
 def _start_run(
-    ranks: Ranks, folder: RunDir, data: Dataset, recipe: Recipe, memory_gib: float | None
+    ranks: Ranks, folder: RunDir, data: Dataset, layout: str | None, recipe: Recipe, memory_gib: float | None
 ) -> tuple[Recipe, Plan, Split]:
     """Plans, splits, and writes what a RUN holds before its first step."""
     if folder.plan.exists() or folder.checkpoint.exists():
@@ -189,6 +190,7 @@ def _start_run(
             seed=recipe.seed,
             data_sha256=plan.data_sha256,
             dataset=str(data.root),
+            layout=layout,
             selection=selection(recipe, seen_before(start, fingerprint, split.val) if start else 0),
             start=start.to_json(plan) if start else None,
             split=drawn.to_json(),

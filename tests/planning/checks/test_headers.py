@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -141,8 +142,28 @@ def test_two_sizes_of_voxels(root: Path) -> None:
     headed(image(root), edit)
     (problem,) = by_rule(root, "forms")
     assert problem.severity == "warning" and "voxels of 1 x 1 x 3, its sform of 1 x 1 x 1" in problem.fault
-    headed(image(root), lambda header: header["pixdim"].__setitem__(3, 1.05))
-    assert by_rule(root, "forms") == [], "within a tenth"
+    headed(image(root), lambda header: header["pixdim"].__setitem__(3, 1.001))
+    assert by_rule(root, "forms") == [], "within a tenth of a voxel from end to end"
+
+
+@pytest.mark.parametrize("size", [-1.0, 1.05, np.nan, 0.0])
+def test_a_size_of_voxels_by_which_others_show_an_image_elsewhere(root: Path, size: float) -> None:
+    """What the campaign found: SimpleITK mirrors negative sizes, and takes 0 and what is no number for 1."""
+    sheet = np.diag([2.0, 2, 2, 1]) if size == 0 or np.isnan(size) else np.eye(4)
+
+    def edit(header) -> None:  # type: ignore[no-untyped-def]
+        header.set_sform(sheet, 2)
+        header["qform_code"], header["pixdim"][1:4] = 0, np.diag(sheet)[:3]
+        header["pixdim"][2] = size
+
+    headed(image(root), edit)
+    grid = nifti.read_grid(image(root))[0]
+    itk = sitk.ReadImage(str(image(root)))
+    point = itk.TransformIndexToPhysicalPoint([n - 1 for n in grid.shape])
+    there = np.diag([-1.0, -1, 1, 1]) @ grid.affine @ [*(n - 1 for n in grid.shape), 1]
+    assert np.abs(there[:3] - point).max() > 0.1, "the reason to speak"
+    (problem,) = by_rule(root, "forms")
+    assert problem.severity == "warning" and f"{size:.6g}" in problem.fault
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

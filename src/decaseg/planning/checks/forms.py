@@ -26,7 +26,7 @@ def find(survey: Survey) -> Iterator[Problem]:
                 break  # the label usually shares its image's header: one line is enough
             if header.grid is not None and (sizes := two_sizes(header.grid)) is not None:
                 fault = f"its pixdim says voxels of {sizes[0]}, its sform of {sizes[1]}; programs measure differently"
-                yield Problem(header.file, fault, "set both to the right size; decaseg goes by the sform", "warning")
+                yield Problem(header.file, fault, "set both to the right size (--fix: to the sform's)", "warning")
                 break
     unplaced = [
         case.image.file
@@ -41,18 +41,21 @@ def find(survey: Survey) -> Iterator[Problem]:
 
 
 def two_sizes(grid: Grid) -> tuple[str, str] | None:
-    """The sizes of voxels that pixdim and the sform say, in the file's unit, where they differ by more than a tenth.
+    """The sizes of voxels that pixdim and the sform say, in the file's unit, where they put a voxel a tenth apart.
 
-    Programs that go by pixdim where no qform is in force, as SimpleITK does, show such a file elsewhere.
+    Programs that go by pixdim where no qform is in force, as SimpleITK does, show such a file elsewhere: mirrored where
+    a size is negative, in steps of 1 where it is 0 or no number.
     """
     if grid.sform is None or grid.sform_code <= 0 or len(grid.pixdim) != 3:
         return None
     with np.errstate(over="ignore"):
         steps = np.sqrt((grid.sform[:3, :3] ** 2).sum(axis=0))
-    said = np.abs(np.asarray(grid.pixdim, dtype=np.float64))
-    if not said.all() or (np.abs(said - steps) <= TOLERANCE_VOXELS * steps).all():  # 0: says nothing
+        said = np.asarray(grid.pixdim, dtype=np.float64)
+        taken = np.where(np.isfinite(said) & (said != 0), said, 1.0)
+        apart = (np.abs(taken - steps) * np.maximum(np.array(grid.shape) - 1, 1)).max()
+    if apart <= TOLERANCE_VOXELS * steps.min():
         return None
-    first, second = (" x ".join(f"{value:.4g}" for value in sizes) for sizes in (said, steps))
+    first, second = (" x ".join(f"{value:.6g}" for value in sizes) for sizes in (said, steps))
     return first, second
 
 
