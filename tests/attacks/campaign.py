@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -150,12 +151,12 @@ def _listen(child: subprocess.Popen[bytes], tally: Tally) -> dict[str, Any] | No
 def _work(row: str, first: int, count: int, seed: int, peers: bool) -> None:
     """What the process does."""
     folder = Path(tempfile.mkdtemp(prefix="attacks-"))
-    out, said = os.fdopen(os.dup(1), "w"), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(said, 1)
-    if not os.environ.get("ATTACKS_SHOW"):
-        os.dup2(said, 2)
+    out, errors = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(2), "w")
+    for descriptor in (1, 2):  # what libraries print is nobody's business here
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGPROF, _hang)
+    index = -1
     try:
         made: Row = importlib.import_module(ROWS[row]).Row(folder, peers)
         for attack in made(0, np.random.default_rng([seed, 0])):  # libraries load, threads start, before the limit
@@ -171,6 +172,11 @@ def _work(row: str, first: int, count: int, seed: int, peers: bool) -> None:
                 facts |= {"word": word, "bad": bad, "detail": detail[:300], "cpu_s": round(cpu_s, 3)}
                 print(json.dumps(facts), file=out, flush=True)
             print('{"done": 1}', file=out, flush=True)
+    except BaseException:
+        print(f"the campaign itself failed at input {index}", file=errors)
+        traceback.print_exc(file=errors)
+        errors.flush()
+        os._exit(1)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

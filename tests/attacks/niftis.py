@@ -69,11 +69,12 @@ def witnessed(data: bytes) -> tuple[Truth | None, NDArray | None]:
     """What a sound file says and holds; None and None where it is damaged."""
     plain = inflated(data)
     known = None if plain is None else truth(plain)
-    return known, None if plain is None or known is None else values(plain)
+    right = None if plain is None or known is None else values(plain)
+    return (None, None) if right is None else (known, right)
 
 
-def values(plain: bytes) -> NDArray:
-    """The voxels of a sound file, without gzip, in its own order and (x, y, z, …) shape, scaled."""
+def values(plain: bytes) -> NDArray | None:
+    """The voxels of a sound file, without gzip, in its own order and (x, y, z, …) shape, scaled; None: none there."""
     sign = "<" if struct.unpack_from("<i", plain)[0] in (348, 540) else ">"
     if struct.unpack_from(f"{sign}i", plain)[0] == 348:
         dim, (kind,) = struct.unpack_from(f"{sign}8h", plain, 40), struct.unpack_from(f"{sign}h", plain, 70)
@@ -82,6 +83,8 @@ def values(plain: bytes) -> NDArray:
         dim, (kind,) = struct.unpack_from(f"{sign}8q", plain, 16), struct.unpack_from(f"{sign}h", plain, 12)
         offset, slope, inter = struct.unpack_from(f"{sign}q2d", plain, 168)
     shape = [int(n) for n in dim[1 : dim[0] + 1]]
+    if offset < 0:
+        return None
     flat = np.frombuffer(plain, np.dtype(sign + TYPES[kind]), int(np.prod(shape)), int(offset))
     if np.isfinite(slope) and slope != 0 and (slope, inter) != (1, 0):
         with np.errstate(over="ignore", invalid="ignore"):
