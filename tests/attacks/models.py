@@ -147,6 +147,7 @@ class Row:
             "dataset.json, plan, recipe, splits": self.document,
             "bundle, damaged": self.bundle_damaged,
             "bundle.json, hostile": self.bundle_hostile,
+            "RUN, hostile documents": self.run_hostile,
             "ONNX, other files": self.onnx_elsewhere,
         }
         names = list(kinds)
@@ -237,6 +238,21 @@ class Row:
         """Any document beside a sound model: it is opened and predicts, or is refused."""
         self._write_bundle(json_mutant(self.facts, rng)[1], self.onnx)
         labels = open_model(self.bundle, threads=1).predictor(IMAGE).labels
+        if labels.shape != IMAGE.shape:
+            raise Bad("wrong geometry", f"{labels.shape}")
+        return "predicted"
+
+    def run_hostile(self, rng: np.random.Generator) -> str:
+        """One of a RUN's documents is any document: it is opened and predicts, or is refused."""
+        place = self.run / f"{rng.choice(['plan', 'recipe', 'provenance'])}.json"
+        good = place.read_bytes()
+        place.write_bytes(json_mutant(json.loads(good), rng)[1])
+        try:
+            opened = open_model(self.run, device="cpu", threads=1)
+            opened.selection()
+            labels = opened.predictor(IMAGE).labels
+        finally:
+            place.write_bytes(good)
         if labels.shape != IMAGE.shape:
             raise Bad("wrong geometry", f"{labels.shape}")
         return "predicted"
