@@ -15,7 +15,7 @@ def find_input_check(name: str | None, source: str) -> InputCheck | None:
     """The check of that name, None for none; ValueError, naming `source`, for one this version does not know."""
     if name is None:
         return None
-    if name not in INPUT_CHECKS:
+    if not isinstance(name, str) or name not in INPUT_CHECKS:
         known = ", ".join(INPUT_CHECKS)
         raise ValueError(f"{source}: input_check {name}: no such check; this version knows {known}")
     return INPUT_CHECKS[name]

@@ -83,7 +83,7 @@ class PostProcessing:
         try:
             structures = {str(name): _cleaning(values) for name, values in document["structures"].items()}
             found = cls(structures, int(document["cases"]))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{where}: is no post-processing ({error}); run decaseg postprocess again") from None
         if strange := set(structures) - set(target.names):
             known = ", ".join(target.names)

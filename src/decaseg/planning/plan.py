@@ -14,6 +14,7 @@ from decaseg.data.preprocess import Preprocessing
 from decaseg.data.targets import Target, make_target
 from decaseg.geometry import Float3, Int3, float3, int3
 from decaseg.nets.spec import NetworkSpec, style_of
+from decaseg.planning.coherence import refuse_incoherent
 from decaseg.planning.fingerprint import CaseFacts, Fingerprint, directed_axes
 from decaseg.planning.memory import memory_gib
 from decaseg.planning.topology import (
@@ -95,7 +96,7 @@ class Plan:
         try:
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']} is not {FORMAT}, made by another version of decaseg")
-            return cls(
+            plan = cls(
                 dataset=str(document["dataset"]),
                 labels={int(k): str(v) for k, v in document["labels"].items()},
                 target=Target.from_json(document["target"]),
@@ -109,6 +110,10 @@ class Plan:
                 saving=str(document.get("saving", "none")),
                 chosen=tuple(str(name) for name in document.get("chosen", ())),
             )
+            refuse_incoherent(
+                plan.preprocessing, plan.network, plan.target, plan.patch, plan.batch_size, plan.mirror_axes
+            )
+            return plan
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             detail = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(

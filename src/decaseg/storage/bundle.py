@@ -12,6 +12,10 @@ from decaseg.storage.files import read_json
 
 FORMAT = 1
 MODEL_FILES = {"openvino": "model.xml", "onnx": "model.onnx"}
+PARTS: dict[type, tuple[str, ...]] = {  # of bundle.json, where they are there
+    dict: ("plan", "sha256", "parity", "postprocessing"),
+    str: ("model_format", "precision", "compute_precision", "input_check"),
+}
 
 
 def model_files(form: str) -> tuple[str, ...]:
@@ -63,6 +67,10 @@ class BundleDir:
         document = read_json(self.document)
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise ValueError(f"{self.document}: is not a bundle this version of decaseg reads; export it again")
-        if document.get("model_format") not in MODEL_FILES:
+        if str(document.get("model_format")) not in MODEL_FILES:
             raise ValueError(f"{self.document}: names no known model format; export it again")
+        for kind, names in PARTS.items():
+            for name in names:
+                if not isinstance(document.get(name), kind | None):
+                    raise ValueError(f"{self.document}: its {name} is not what an export writes; export it again")
         return document

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from decaseg.storage.files import replacing, write_bytes
+from decaseg.storage.sealed import seal
 
 DAMAGED = "damaged.pt"  # what a damaged checkpoint is renamed to
 
@@ -86,11 +87,11 @@ class Saver:
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Weights as safetensors, float32, contiguous."""
+    """Weights as safetensors, float32, contiguous, with a checksum inside."""
     from safetensors.torch import save
 
     plain = {name: t.detach().cpu().contiguous(memory_format=torch.contiguous_format) for name, t in weights.items()}
-    write_bytes(path, save(plain))
+    write_bytes(path, save(plain, seal(save(plain))))
 
 
 def _save(state: dict[str, Any], file: IO[bytes]) -> None:

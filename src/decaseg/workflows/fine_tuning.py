@@ -18,6 +18,7 @@ from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe, named
 from decaseg.storage.files import read_json, sha256_of
 from decaseg.storage.rundir import RunDir
+from decaseg.storage.sealed import verify
 from decaseg.storage.shipped import folder_of
 from decaseg.training.distributed import Ranks
 from decaseg.training.loop import State
@@ -112,6 +113,7 @@ def _read(start: Start) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        verify(start.folder.weights)
         weights: dict[str, Tensor] = load_file(start.folder.weights)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{start.folder.weights}: cannot be read ({error}); copy the run again") from None

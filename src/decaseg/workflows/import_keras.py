@@ -16,12 +16,13 @@ from decaseg.planning.plan import Plan
 from decaseg.recipes import Recipe, original
 from decaseg.reporting.table import print_facts
 from decaseg.storage.dataset import Dataset
-from decaseg.storage.files import replacing, sha256_of, write_json
+from decaseg.storage.files import sha256_of, write_bytes, write_json
 from decaseg.storage.images import read_image_grid
 from decaseg.storage.keras_file import KerasFile, read_keras
 from decaseg.storage.layouts import read_dataset
 from decaseg.storage.provenance import provenance
 from decaseg.storage.rundir import RunDir
+from decaseg.storage.sealed import seal
 
 TURNED = "numpy.rot90, as the scripts of 2020"
 AS_FILED = "as in the files, as the scripts of 2019"
@@ -144,10 +145,10 @@ def _origin(file: Path, source: KerasFile, found: Found, known: Data, trained: T
 
 
 def _save(path: Path, found: Found, known: Data, quarter_turn: bool) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    with replacing(path) as temporary:
-        save_file(state_of(found, known.axes, quarter_turn), temporary)
+    state = state_of(found, known.axes, quarter_turn)
+    write_bytes(path, save(state, seal(save(state))))
 
 
 def _rows(source: KerasFile, found: Found, plan: Plan, known: Data, trained: Trained) -> list[tuple[str, str, str]]:

@@ -67,7 +67,11 @@ class OpenVinoEngine:
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
         request = self._own.request
-        request.infer([np.ascontiguousarray(windows)], share_inputs=True)
+        try:
+            request.infer([np.ascontiguousarray(windows)], share_inputs=True)
+        except RuntimeError as error:  # windows that the model was not made for
+            reason = str(error).strip().splitlines()[-1]
+            raise ValueError(f"{self._made_from[0]}: OpenVINO cannot run it ({reason}); export it again") from None
         return np.asarray(request.get_output_tensor(0).data, dtype=np.float32)
 
     def in_streams(self, streams: int) -> OpenVinoEngine:

@@ -12,6 +12,7 @@ from torch import nn
 from decaseg.nets.device import autocast, choose_device, choose_precision, set_threads
 from decaseg.nets.spec import NetworkSpec
 from decaseg.nets.unet import build
+from decaseg.storage.sealed import verify
 
 
 class TorchEngine:
@@ -39,6 +40,7 @@ def load_network(weights: Path, spec: NetworkSpec) -> nn.Module:
         raise ValueError(f"{weights}: there are no weights yet; finish the training with decaseg train … --resume")
     model = build(spec)
     try:
+        verify(weights)
         model.load_state_dict(load_file(weights))
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{weights}: cannot be read as safetensors ({error}); copy the run again") from None
