@@ -39,7 +39,7 @@ def test_a_folder_that_another_process_made_anew_meanwhile_is_not_held(tmp_path,
     path = tmp_path / "thing"
     path.mkdir()
 
-    def replaced(_descriptor):
+    def replaced(_descriptor, _shared):
         path.rmdir()
         path.mkdir()
         return True
@@ -47,6 +47,6 @@ def test_a_folder_that_another_process_made_anew_meanwhile_is_not_held(tmp_path,
     monkeypatch.setattr(lock, "_locked", replaced)
     with pytest.raises(BlockingIOError, match="replaced"), held(path):
         pass
-    monkeypatch.setattr(lock, "_locked", lambda _: path.rmdir() or True)
+    monkeypatch.setattr(lock, "_locked", lambda *_: path.rmdir() or True)
     with pytest.raises(FileNotFoundError), held(path):
         pass

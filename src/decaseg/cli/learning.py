@@ -155,6 +155,9 @@ def train(
     layout: LayoutOption = None,
 ) -> int:
     """Trains a network; writes a RUN."""
+    from decaseg.workflows import resuming
+
+    resuming.refuse_where_taken(out)  # before the seconds that torch takes to be imported
     from decaseg.workflows import train as workflow
 
     not_both(epochs=epochs, minutes=minutes)

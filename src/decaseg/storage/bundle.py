@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decaseg.storage.files import read_json
+from decaseg.storage.files import read_json, sync_folder
 
 FORMAT = 1
+MAKING = ".making"  # in a bundle, what an export has not finished
 MODEL_FILES = {"openvino": "model.xml", "onnx": "model.onnx"}
 PARTS: dict[type, tuple[str, ...]] = {  # of bundle.json, where they are there
     dict: ("plan", "sha256", "parity", "postprocessing"),
@@ -44,17 +46,41 @@ class BundleDir:
     def model(self, form: str) -> Path:
         return self.root / MODEL_FILES[form]
 
-    def drop_other_models(self, form: str) -> None:
-        """Removes what an earlier export in another format left here."""
-        for other, name in MODEL_FILES.items():
-            if other != form:
-                (self.root / name).unlink(missing_ok=True)
-        if form != "openvino":
-            self.weights.unlink(missing_ok=True)
+    @property
+    def making(self) -> BundleDir:
+        """Where an export makes what is to stand here."""
+        return BundleDir(self.root / MAKING)
+
+    def is_free(self) -> bool:
+        """Whether an export may write here: there is nothing, a bundle, or what a killed export left of one."""
+        if not self.root.exists() or self.is_bundle():
+            return True
+        return self.root.is_dir() and (self.making.root.is_dir() or not any(self.root.iterdir()))
+
+    def take(self) -> None:
+        """Puts what was made in `making` here, in place of the bundle that stands here; bundle.json goes first and
+        comes last, so that a kill in between leaves none. OSError leaves the old one as it was."""
+        making, old = self.making.root, self.making.root / "old"
+        names = [self.document.name, self.card.name, *MODEL_FILES.values(), self.weights.name]
+        old.mkdir()
+        moves = [(self.root / name, old / name) for name in names if (self.root / name).exists()]
+        moves += [(making / name, self.root / name) for name in reversed(names) if (making / name).exists()]
+        done = []
+        try:
+            for source, target in moves:
+                source.replace(target)
+                done.append((source, target))
+        except OSError:
+            for source, target in reversed(done):
+                with suppress(OSError):
+                    target.replace(source)
+            raise
+        sync_folder(self.root)
+        shutil.rmtree(making, ignore_errors=True)
 
     def remove_models(self) -> None:
-        """Removes every model with its card; the folder too, where nothing else is in it."""
-        for path in (*(self.root / name for name in MODEL_FILES.values()), self.weights, self.card):
+        """Removes every model with document and card; the folder too, where nothing else is in it."""
+        for path in (self.document, *(self.root / name for name in MODEL_FILES.values()), self.weights, self.card):
             path.unlink(missing_ok=True)
         with suppress(OSError):  # absent, or somebody's files are in it
             self.root.rmdir()

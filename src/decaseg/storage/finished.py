@@ -6,7 +6,6 @@ and the files lie there as they were written. In doubt it is made again: a stale
 
 from __future__ import annotations
 
-import glob
 import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decaseg.storage.files import TEMPORARY, read_json, sha256_of, write_json
+from decaseg.storage.files import read_json, sha256_of, write_json
 
 FOLDER = ".finished"
 
@@ -38,14 +37,6 @@ class Finished:
     def write(self, case: str, job: Mapping[str, Any], outputs: Iterable[Path], **more: Any) -> None:
         """Records that the outputs are complete; call it when they are."""
         write_json(self.record(case), {"job": dict(job), "outputs": _states(outputs), **more})
-
-    def sweep(self, case: str) -> None:
-        """Removes what a killed writer of this case left half done; other cases may be being written."""
-        for path in self.folder.glob(f".{glob.escape(case)}*.tmp*"):
-            beginning = path.name[1:].split(".")[0]
-            if TEMPORARY.fullmatch(path.name) and beginning in (case, f"{case}_probabilities", f"{case}_uncertainty"):
-                with suppress(OSError):
-                    path.unlink()
 
 
 def content_hash(*paths: Path) -> str:

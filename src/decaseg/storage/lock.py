@@ -17,8 +17,8 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def held(path: Path) -> Iterator[bool]:
-    """Holds an exclusive lock on the file or folder at `path` inside the `with`.
+def held(path: Path, shared: bool = False) -> Iterator[bool]:
+    """Holds a lock on the file or folder at `path` inside the `with`: exclusive, or shared with others that are.
 
     BlockingIOError at once where another process (or another `held` in this one) holds it, or put another one there
     meanwhile; FileNotFoundError where there is nothing at `path`, or no more. Gives False where the system or the file
@@ -26,7 +26,7 @@ def held(path: Path) -> Iterator[bool]:
     """
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
-        locked = _locked(descriptor)
+        locked = _locked(descriptor, shared)
         if not os.path.samestat(os.fstat(descriptor), path.stat()):
             raise BlockingIOError(errno.EWOULDBLOCK, "was replaced by another process", str(path))
         yield locked
@@ -34,11 +34,11 @@ def held(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool:
+def _locked(descriptor: int, shared: bool) -> bool:
     if fcntl is None:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError:

@@ -30,6 +30,7 @@ from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json, replacing, write_json
 from decaseg.storage.images import read_image, read_label
 from decaseg.storage.layouts import read_dataset
+from decaseg.storage.output import only_writer
 from decaseg.volume import Volume
 from decaseg.workflows.calibrating import Rows, Tally, calibration_document, calibration_note
 from decaseg.workflows.matching import as_known
@@ -74,27 +75,27 @@ def run(
     check_groups(wishes, [files.case for files in chosen])
     if look is not None:
         check_drawing(look)
-    out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, CaseScores] = {}
     reliability: dict[str, Rows] = {}
     drawing_s = 0.0
-    with progress("evaluating", lines=True) as advance:
-        for number, files in enumerate(chosen, 1):
-            scores[files.case], reliability[files.case], shown = _evaluate_case(
-                files, dataset, opened.predictor, scoring, out
-            )
-            if look is not None:
-                begun = time.perf_counter()
-                draw_case(out / "overlays" / files.case, shown, look)
-                drawing_s += time.perf_counter() - begun
-            advance(number, len(chosen))
-    document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
-    document |= {"shown": _shown(opened.predictor, dataset), "calibration": calibration_note(reliability)}
-    write_json(out / "calibration.json", calibration_document(reliability))
-    write_csv(out / "metrics.csv", scores)
-    if opened.run is not None:
-        write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
-    write_json(out / "metrics.json", document)
+    with only_writer(out, "predictions", "overlays"):
+        with progress("evaluating", lines=True) as advance:
+            for number, files in enumerate(chosen, 1):
+                scores[files.case], reliability[files.case], shown = _evaluate_case(
+                    files, dataset, opened.predictor, scoring, out
+                )
+                if look is not None:
+                    begun = time.perf_counter()
+                    draw_case(out / "overlays" / files.case, shown, look)
+                    drawing_s += time.perf_counter() - begun
+                advance(number, len(chosen))
+        document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
+        document |= {"shown": _shown(opened.predictor, dataset), "calibration": calibration_note(reliability)}
+        write_json(out / "calibration.json", calibration_document(reliability))
+        write_csv(out / "metrics.csv", scores)
+        if opened.run is not None:
+            write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
+        write_json(out / "metrics.json", document)
     if as_json:
         print(json.dumps(document, ensure_ascii=False, allow_nan=False))
     else:

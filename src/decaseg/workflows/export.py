@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from decaseg.storage.bundle import FORMAT, MODEL_FILES, BundleDir
 from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json, write_json, write_text
 from decaseg.storage.layouts import read_dataset
+from decaseg.storage.output import only_writer
 from decaseg.storage.provenance import provenance, without_folders
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import hash_of_case, read_pair, score_labels
@@ -96,7 +99,7 @@ def run(
     write, limits = _writer(model_format, precision), _limits(precision, max_drop, minutes)
     if not folder.is_run():
         raise ValueError(f"{source}: is no RUN (no plan.json and recipe.json in it); name the folder train wrote")
-    if out.exists() and not (bundle.is_bundle() or (out.is_dir() and not any(out.iterdir()))):
+    if not bundle.is_free():
         raise ValueError(f"--out {out}: exists and is no bundle; name a new folder")
     plan = Plan.from_json(read_json(folder.plan), str(folder.plan))
     dataset = None if data is None else as_known(read_dataset(data, layout), plan)
@@ -104,26 +107,36 @@ def run(
         check_int8(folder, dataset)
     network = load_network(folder.weights, plan.network)
     print(f"converting to {model_format} {precision} …", file=sys.stderr, flush=True)
-    bundle.document.unlink(missing_ok=True)  # until the gate has spoken, what lies here is no bundle
-    try:
-        more = write(Source(folder, plan, network, precision, dataset, threads, limits), bundle)
-    except NoInt8Model as no:
-        bundle.remove_models()
-        print(f"FAILED: {no}; nothing was written: use --precision bf16, or allow more with --max-drop")
-        return 1
-    bundle.drop_other_models(model_format)
-    document = {**_document(folder, plan, model_format, precision, threads), **more}
-    document |= card_facts(folder, bundle, plan, model_format, dataset)
-    if dataset is not None:  # a gate that breaks off has not been passed
-        document["parity"] = {"passed": False, "reason": "the parity gate did not run to its end"}
-    write_json(bundle.document, document)
-    tolerance = Tolerance(limits.max_drop) if precision == "int8" else TOLERANCES[precision]
-    parity = None if dataset is None else _gate(folder, out, dataset, tolerance, threads)
-    if parity is not None:
-        document["parity"] = parity.to_json()
-        write_json(bundle.document, document)
-    write_text(bundle.card, model_card(document))
+    with only_writer(out), _making(bundle) as making:
+        try:
+            more = write(Source(folder, plan, network, precision, dataset, threads, limits), making)
+        except NoInt8Model as no:
+            bundle.remove_models()
+            print(f"FAILED: {no}; nothing was written: use --precision bf16, or allow more with --max-drop")
+            return 1
+        document = {**_document(folder, plan, model_format, precision, threads), **more}
+        document |= card_facts(folder, making, plan, model_format, dataset)
+        write_json(making.document, document)  # what the gate opens
+        tolerance = Tolerance(limits.max_drop) if precision == "int8" else TOLERANCES[precision]
+        parity = None if dataset is None else _gate(folder, making.root, dataset, tolerance, threads)
+        if parity is not None:
+            document["parity"] = parity.to_json()
+            write_json(making.document, document)
+        write_text(making.card, model_card(document))
+        bundle.take()
     return _say(out, parity, document)
+
+
+@contextmanager
+def _making(bundle: BundleDir) -> Iterator[BundleDir]:
+    """The hidden folder in which the new bundle is made; what stands in `bundle` stays until the new one is whole."""
+    making = bundle.making
+    shutil.rmtree(making.root, ignore_errors=True)  # of an export that was killed
+    making.root.mkdir()
+    try:
+        yield making
+    finally:
+        shutil.rmtree(making.root, ignore_errors=True)
 
 
 def _writer(model_format: str, precision: str) -> Callable[[Source, BundleDir], Mapping[str, Any]]:

@@ -21,7 +21,8 @@ from decaseg.inference.restore import Wanted
 from decaseg.planning.memory import parameters
 from decaseg.reporting.progress import progress
 from decaseg.storage import nifti
-from decaseg.storage.finished import Finished
+from decaseg.storage.finished import FOLDER, Finished
+from decaseg.storage.output import one_of_writers
 from decaseg.storage.processor import available_cores
 from decaseg.storage.provenance import available_memory_gib
 from decaseg.workflows.inputs import DicomInput, Input, content_of, find_inputs
@@ -100,7 +101,8 @@ def run(
     needs = _needs(todo, predictor, opened, wanted)
     streams = _streams(predictor, list(needs.values()), share.threads(threads) or available_cores())
     told = _check_memory(todo, needs, streams, predictor, wanted)
-    total = _predict(todo, predictor, wanted, finished, needs, streams, _description(opened), told)
+    with one_of_writers(out, FOLDER):
+        total = _predict(todo, predictor, wanted, finished, needs, streams, _description(opened), told)
     there = f"; {len(mine) - len(todo)} were there already" if len(todo) < len(mine) else ""
     seconds = time.perf_counter() - started
     names = _description(opened).removeprefix("decaseg: ")
@@ -145,7 +147,6 @@ def _predict(
 
     def write(case: Case, made: Prediction) -> None:
         clock, begin = clocks[case.name], time.perf_counter()
-        finished.sweep(case.name)
         for doubt in made.warnings:
             print(f"warning: {case.image}: {doubt}", file=sys.stderr, flush=True)
         for name, path in case.outputs.items():

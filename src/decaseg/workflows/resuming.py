@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields, replace
+from pathlib import Path
 
 from decaseg.data.splits import Split
 from decaseg.planning.plan import Plan
@@ -31,20 +33,49 @@ CHANGEABLE = {
 def owned(folder: RunDir) -> Iterator[None]:
     """The RUN belongs to this process until the end of the `with`; files that killed ones left half written go.
 
-    ValueError where another process trains in it: their checkpoints would overwrite each other.
+    ValueError where another process trains in it: their checkpoints would overwrite each other. The folder is made,
+    and goes again where nothing was written into it.
     """
-    folder.lock.touch()
-    try:
-        stack = ExitStack()
-        stack.enter_context(held(folder.lock))
-    except BlockingIOError:
-        raise ValueError(
-            f"--out {folder.root}: another process is training there; wait for its end, or name another folder"
-        ) from None
-    with stack:
+    fresh = not folder.root.exists()
+    folder.root.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            folder.lock.touch()
+            stack.enter_context(held(folder.lock))
+        except (BlockingIOError, FileNotFoundError):  # the latter: it has just ended, and removed what it had made
+            raise _taken(folder) from None
         for place in (folder.root, folder.checkpoint.parent):
             sweep_temporaries(place)
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if fresh and [path.name for path in folder.root.iterdir()] == [folder.lock.name]:
+                    folder.lock.unlink()
+                    folder.root.rmdir()
+
+
+def refuse_where_taken(out: Path) -> None:
+    """ValueError, as `owned`'s, where another process trains there now: to be asked before seconds of imports.
+
+    Not asked by those that torchrun started, who train there together.
+    """
+    folder = RunDir(out)
+    if "WORLD_SIZE" in os.environ:
+        return
+    try:
+        with held(folder.lock, shared=True):
+            return
+    except BlockingIOError:
+        raise _taken(folder) from None
+    except OSError:  # there is none, or a disk that says so again in a moment
+        return
+
+
+def _taken(folder: RunDir) -> ValueError:
+    return ValueError(
+        f"--out {folder.root}: another process is training there; wait for its end, or name another folder"
+    )
 
 
 def read_run(folder: RunDir, data: Dataset, asked: Recipe) -> tuple[Recipe, Plan, Split]:

@@ -70,11 +70,14 @@ def run(
     ValueError names what is wrong with data, options or folder. Started by torchrun, all processes train together;
     1 where one of them is lost.
     """
-    started = time.perf_counter()
-    layout = layout_of(RunDir(out)) if resume and layout is None else layout
+    started, folder = time.perf_counter(), RunDir(out)
+    layout = layout_of(folder) if resume and layout is None else layout
     try:
-        with joined() as ranks:
-            return _train(ranks, started, Source(dataset, layout), RunDir(out), recipe, resume, memory_gib, cache)
+        with joined() as ranks, ExitStack() as stack:
+            # Nothing is read or written before it is clear that nobody else trains there; without a RUN, `_begin` says
+            # that there is nothing to resume.
+            ranks.lead(lambda: stack.enter_context(owned(folder)) if not resume or folder.is_run() else None)
+            return _train(ranks, started, Source(dataset, layout), folder, recipe, resume, memory_gib, cache)
     except RankLost as lost:
         print(f"decaseg: {lost}", file=sys.stderr)
         return 1
@@ -106,8 +109,7 @@ def _train(
     if recipe.deterministic and recipe.minutes is not None:
         print(BY_THE_CLOCK, file=sys.stderr)
 
-    with ExitStack() as stack, stop_requests() as stopping:
-        ranks.lead(lambda: stack.enter_context(owned(folder)))
+    with stop_requests() as stopping:
         with progress("preparing cases", lines=True) as advance:
             advance = _unless(stopping, advance)
             cases = _prepare(ranks, data, split, plan, recipe, Cache(cache or folder.cache), advance)

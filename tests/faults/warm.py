@@ -1,0 +1,171 @@
+"""Commands in processes that are killed, without paying for their imports each time: one process imports, then forks.
+
+    warm = Warm("decaseg.workflows.train")
+    child = warm.start(["train", ...], said=Path("said.txt"))
+    os.kill(child, signal.SIGKILL)
+    warm.wait(child)    # -9
+
+Started as `python -m tests.faults.warm MODULE ...` it is that process: it reads orders, a line of JSON each.
+MODULE:FUNCTION is called besides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import posix
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Warm:
+    """The process that has imported, and its children."""
+
+    def __init__(self, *modules: str) -> None:
+        words = [sys.executable, "-m", "tests.faults.warm", *modules]
+        ways = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+                                        env=os.environ | {"PYTHONPATH": ways, "OMP_NUM_THREADS": "1"})  # fmt: skip
+        assert self._hear() == "warm"
+
+    def __enter__(self) -> Warm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def start(self, words: list[str], said: Path, **how: Any) -> int:
+        """Forks a child that runs the command; `how`: `disk` (arguments of Disk), `limits`, `call` (module:function
+        in place of the command line), `counted` (a file for the operations that were made)."""
+        return int(self._ask({"do": "start", "words": [*map(str, words)], "said": str(said), **how}))
+
+    def wait(self, child: int) -> int:
+        """Its exit code; minus the number of the signal that killed it. `spent_s` is then its processor time."""
+        code, seconds = self._ask({"do": "wait", "child": child}).split()
+        self.spent_s = float(seconds)
+        return int(code)
+
+    def run(self, words: list[str], said: Path, **how: Any) -> int:
+        return self.wait(self.start(words, said, **how))
+
+    def learn(self, words: list[str], said: Path, **how: Any) -> int:
+        """Runs the command, and has the warm process import what it imported; for the speed of all that follow."""
+        code = self.run(words, said, modules=f"{said}.modules", **how)
+        assert self._ask({"do": "import", "modules": json.loads(Path(f"{said}.modules").read_text())}) == "imported"
+        return code
+
+    def killed_after(self, seconds: float, words: list[str], said: Path, **how: Any) -> int:
+        """Starts it, kills it after so long, and returns what came of it: -9, or its code where it was done."""
+        child = self.start(words, said, **how)
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)  # it is not waited for yet, so its number is nobody else's
+        return self.wait(child)
+
+    def _ask(self, order: dict[str, Any]) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return self._hear()
+
+    def _hear(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the warm process has died"
+        return line.strip()
+
+
+def child(order: dict[str, Any]) -> int:
+    """What a forked child does: faults, limits, the command."""
+    said = os.open(order["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123
+    from tests.faults.disk import Disk
+
+    for name, value in order.get("limits", {}).items():
+        resource.setrlimit(getattr(resource, name), (value, value))
+    disk = None
+    if "disk" in order:
+        disk = Disk(**order["disk"])
+        disk.install()
+    if "call" in order:
+        module, name = order["call"].split(":")
+        work = getattr(importlib.import_module(module), name)
+        code = _told(lambda: work(*order["words"]) or 0)
+    else:
+        from decaseg.cli import call
+
+        code = _told(lambda: call(order["words"]))
+    if "counted" in order and disk is not None:
+        _put(order["counted"], disk.made)
+    if "modules" in order:
+        _put(order["modules"], sorted(sys.modules))
+    return code
+
+
+def _told(work: Any) -> int:
+    try:
+        return int(work())
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+def _put(path: str, document: Any) -> None:
+    """Writes beside the counted calls."""
+    descriptor = posix.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    posix.write(descriptor, json.dumps(document).encode())
+
+
+def serve() -> None:
+    for word in sys.argv[1:]:
+        module, _, name = word.partition(":")
+        found = importlib.import_module(module)
+        if name:
+            getattr(found, name)()
+    from decaseg import cli
+
+    cli._command()
+    assert threading.active_count() == 1, threading.enumerate()
+    print("warm", flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order["do"] == "start":
+            sys.stdout.flush()
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    code = child(order)
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                finally:
+                    os._exit(code)
+            print(pid, flush=True)
+        elif order["do"] == "import":
+            for name in order["modules"]:
+                with contextlib.suppress(Exception):
+                    importlib.import_module(name)
+            assert threading.active_count() == 1, threading.enumerate()
+            print("imported", flush=True)
+        else:
+            _, status, usage = os.wait4(order["child"], 0)
+            print(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, flush=True)
+
+
+if __name__ == "__main__":
+    serve()
