@@ -1,6 +1,6 @@
 """Makes `flair-whole-tumor`, the model that ships with decaseg: generates its cases, trains, judges, exports, ships.
 
-    python benchmarks/out-of-the-box/make.py WORK [--minutes 26] [--seeds 0 1 2] [--judge DATASET] [--ship]
+    python benchmarks/out-of-the-box/make.py WORK [--minutes 23] [--seeds 0 1 2] [--judge DATASET] [--ship]
 
 WORK gets `data` (generated FLAIR cases at 2 mm), `held-out` (24 more, of other numbers, that no training sees), and for
 every seed `run-SEED` (the training), `held-out-SEED` (its scores there) and, for every `--judge DATASET`,
@@ -63,7 +63,7 @@ def read_wishes() -> argparse.Namespace:
     parser.add_argument("work", type=Path)
     parser.add_argument("--cases", type=int, default=400)
     parser.add_argument("--data-seed", type=int, default=21)
-    parser.add_argument("--minutes", type=float, default=26)
+    parser.add_argument("--minutes", type=float, default=23)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--judge", type=Path, action="append", default=[], metavar="DATASET")
     parser.add_argument("--ship", action="store_true")
