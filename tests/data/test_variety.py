@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from decaseg.data.phantom import write_dataset
+from decaseg.data.phantom.anatomy import draw_head, draw_tissues
 from decaseg.data.phantom.artefacts import draw_distortion, field_of_view
 from decaseg.data.phantom.frame import Frame
-from decaseg.data.phantom.variety import draw_contrast, draw_varied_case, draw_varied_character
+from decaseg.data.phantom.template import load
+from decaseg.data.phantom.tumour import EDEMA, Tumour, draw_core, draw_tumour
+from decaseg.data.phantom.variety import _dead, _outlined, draw_contrast, draw_varied_case, draw_varied_character
 from decaseg.storage import nifti
 from decaseg.storage.layouts import read_dataset
 
@@ -59,14 +64,63 @@ def test_tumours_are_of_every_size_and_in_both_halves():
     assert cores.min() < 2
     assert cores.max() > 120
     assert 0.2 < np.mean([c.edema_ml < 3.1 for c in characters]) < 0.45
-    assert max(c.core_ml + c.edema_ml for c in characters) <= 250.1
+    assert max(c.core_ml + c.edema_ml for c in characters) <= 290.1
+    assert 0.2 < np.mean([c.infiltrates > 0 for c in characters]) < 0.45
 
 
-def test_oedema_is_brighter_than_cortex_and_the_core_is_anything():
+def test_oedema_is_brighter_than_cortex_and_many_cores_are_dead_inside():
     rng = np.random.default_rng(1)
     drawn = [draw_contrast(rng) for _ in range(300)]
-    assert all(c.edema >= c.gm + 0.24 for c in drawn)
-    assert 0.1 < np.mean([c.core < 1.0 for c in drawn]) < 0.4
+    assert all(c.edema >= c.gm + 0.29 for c in drawn)
+    assert 0.3 < np.mean([np.isfinite(c.shell_mm) and c.dead < 1.0 for c in drawn]) < 0.7
+    assert 0.2 < np.mean([c.islands_mm > 0 for c in drawn]) < 0.4
+
+
+def test_infiltration_takes_cortex_that_oedema_leaves():
+    template, frame = load(), Frame(SPACING_MM)
+    head = draw_head(template, frame, np.random.default_rng(3))
+    tissues = draw_tissues(template, head)
+    share = {}
+    for infiltrates in (0.0, 1.0):
+        rng = np.random.default_rng(4)
+        character = replace(draw_varied_character(rng), core_ml=10.0, edema_ml=60.0, infiltrates=infiltrates)
+        core = draw_core(template, head, character, np.random.default_rng(5))
+        labels = draw_tumour(head, tissues, core, character, np.random.default_rng(6)).labels
+        share[infiltrates] = tissues.gm[labels == EDEMA].mean()
+    assert share[1.0] > share[0.0] + 0.1
+
+
+def test_dead_tissue_lies_under_a_living_shell():
+    frame = Frame(SPACING_MM)
+    core = np.zeros(frame.shape, np.float32)
+    core[12:28, 12:28, 12:28] = 1
+    flat = np.zeros(frame.shape, np.float32)
+    scene = SimpleNamespace(core=core, necrosis=flat)
+    rng = np.random.default_rng(7)
+    contrast = replace(draw_contrast(rng), shell_mm=6.0, islands_mm=0.0)
+    dead = _dead(frame, scene, contrast, rng)
+    assert dead[20, 20, 20] == 1
+    assert dead[12, 20, 20] == 0
+    assert not dead[core == 0].any()
+    assert not _dead(frame, scene, replace(contrast, shell_mm=np.inf), rng).any()
+
+
+def test_the_outline_lies_where_the_contrast_is_and_closes_over_the_core():
+    frame = Frame(SPACING_MM)
+    shape = frame.shape
+    wet, core, brain = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.ones(shape, bool)
+    wet[10:30, 10:30, 10:30] = 1
+    wet[30:34, 10:30, 10:30] = 0.1  # 0.1 of the oedema's water shines as 0.5 where it soaks evenly
+    core[15:20, 15:20, 15:20] = 1
+    labels = np.where(core > 0, 2, 0).astype(np.uint8)
+    scene, tumour = SimpleNamespace(edema=wet, core=core, brain=brain), Tumour(labels, wet)
+    contrast = draw_contrast(np.random.default_rng(8))
+    even = _outlined(frame, scene, tumour, replace(contrast, soak=0.3))
+    steep = _outlined(frame, scene, tumour, replace(contrast, soak=1.0))
+    assert even[32, 20, 20] == EDEMA
+    assert steep[32, 20, 20] == 0
+    assert (steep[core > 0] == 2).all()
+    assert steep[25, 20, 20] == EDEMA
 
 
 def test_every_third_scan_is_cropped():

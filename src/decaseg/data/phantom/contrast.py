@@ -38,12 +38,23 @@ class Scene:
     texture: Array
 
 
-def draw_scene(frame: Frame, brain: Mask, tissues: Tissues, tumour: Tumour, rng: np.random.Generator) -> Scene:
-    """The shared structure: soft-edged tumour parts, benign bright spots, vessels, texture."""
+def draw_scene(
+    frame: Frame,
+    brain: Mask,
+    tissues: Tissues,
+    tumour: Tumour,
+    rng: np.random.Generator,
+    fade: float = 0.07,
+    cortex: float = 0.62,
+) -> Scene:
+    """The shared structure: soft-edged tumour parts, benign bright spots, vessels, texture.
+
+    `fade`: over which share of its reach the oedema ends. `cortex`: how wet it makes cortex, white matter being 1.
+    """
     labels = tumour.labels
-    wet = 1 / (1 + np.exp(np.clip((tumour.edema_time - 0.97) / 0.07, -30, 30)))
+    wet = 1 / (1 + np.exp(np.clip((tumour.edema_time - 0.97) / fade, -30, 30)))
     strength = 0.72 + 0.28 * np.clip(1 - tumour.edema_time, 0, 1) + 0.1 * fractal_noise(rng, frame, 10.0, 3)
-    share = tissues.wm + 0.62 * tissues.gm  # cortex swells less and shows through
+    share = tissues.wm + cortex * tissues.gm  # cortex swells less and shows through
     edema = np.where(labels >= NON_ENHANCING, 1.0, np.clip(wet * strength * share, 0, 1.2))
     soft = 0.42 if frame.spacing_mm >= 1.5 else 0.6  # voxels; borders of tissue are not steps
     core = ndimage.gaussian_filter((labels >= NON_ENHANCING).astype(np.float32), soft)

@@ -24,7 +24,10 @@ REACH_MM = 46.0  # oedema ends there at the latest
 
 @dataclass(frozen=True)
 class Character:
-    """What kind of tumour this is, drawn before any voxel. Volumes in ml, lengths in mm."""
+    """What kind of tumour this is, drawn before any voxel. Volumes in ml, lengths in mm.
+
+    `infiltrates`: how freely it spreads in cortex, 0 (oedema, which keeps to white matter) to 1 (as in white matter).
+    """
 
     core_ml: float
     edema_ml: float
@@ -35,6 +38,7 @@ class Character:
     gap: float
     mass_effect: float
     satellite: bool
+    infiltrates: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +155,8 @@ def _edema(head: Head, tissues: Tissues, core: Mask, character: Character, noise
     box = _round(core, frame, REACH_MM)
     gm, wm, csf = (a[box.slices] for a in (tissues.gm, tissues.wm, tissues.csf))
     # Squares: a voxel half grey, half white is cortex to the oedema, not half a road.
-    speed = SPEED["wm"] * wm**2 + SPEED["gm"] * gm + SPEED["csf"] * csf
+    cortex = SPEED["gm"] + character.infiltrates * (SPEED["wm"] - SPEED["gm"])
+    speed = SPEED["wm"] * wm**2 + cortex * gm + SPEED["csf"] * csf
     speed = speed * np.exp(0.55 * noise[box.slices]) * head.brain[box.slices]
     # From one hemisphere to the other only through the corpus callosum: the falx is in the way elsewhere.
     falx = (np.abs(tissues.midline_mm[box.slices]) < max(2.2, 1.1 * frame.spacing_mm)) & (wm < 0.55)
