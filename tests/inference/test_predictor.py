@@ -81,6 +81,15 @@ def test_what_an_engine_lends_is_not_kept():
     np.testing.assert_array_equal(lent.logits(volume)[0], predictor(**how).logits(volume)[0])
 
 
+def test_a_volume_that_resampling_would_blow_up_is_refused_unless_it_stays_small():
+    def of(*shape):
+        return Volume.of(np.zeros(shape, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
+
+    with pytest.raises(ValueError, match=r"voxels of 10 x 10 x 10 mm, .* so that one would become 1000; mend"):
+        predictor()(of(12, 14, 10))
+    assert predictor()(of(2, 3, 2)).labels.shape == (2, 3, 2)
+
+
 def test_tta_mirrors_nothing_where_training_did_not():
     volume = Volume.of(IMAGE)
     np.testing.assert_array_equal(predictor(tta=True).logits(volume)[0], predictor().logits(volume)[0])

@@ -28,6 +28,7 @@ MAX_SHEAR = 0.01  # cosine; headers round to less, a tilted gantry makes ten tim
 MAX_VALUE = 1e30  # float32 ends at 3e38, and differences from the mean must fit too
 MAX_VOXELS = 2**31  # of one channel at the network's spacing; only a wrong spacing makes more
 MAX_GROWTH = 64.0  # voxels at the network's spacing for each of the image's: slices of 10 mm at 0.5 mm make 20
+FEW_VOXELS = 2**20  # at the network's spacing are soon predicted, however few they came from
 
 
 @dataclass
@@ -190,7 +191,7 @@ def _refuse_geometry(grid: Grid, how: Preprocessing) -> None:
     shape = int3(grid.shape[[w for w, _ in grid.axes].index(world)] for world in range(3))
     inner = target_shape(shape, ras_spacing(grid), how.spacing_mm)
     before, after = float(np.prod(shape, dtype=np.float64)), float(np.prod(inner, dtype=np.float64))
-    if after > MAX_VOXELS or after > MAX_GROWTH * before:
+    if after > MAX_VOXELS or after > max(MAX_GROWTH * before, FEW_VOXELS):
         raise ValueError(
             f"has voxels of {_size(grid.spacing_mm)} mm, the model works at {_size(how.spacing_mm)}, so that one would "
             f"become {after / before:.0f}; mend the spacing in its header or, if it is right, resample the image first"
