@@ -12,6 +12,7 @@ MODULE:FUNCTION is called besides.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -50,7 +51,8 @@ class Warm:
 
     def start(self, words: list[str], said: Path, **how: Any) -> int:
         """Forks a child that runs the command; `how`: `disk` (arguments of Disk), `limits`, `call` (module:function
-        in place of the command line), `counted` (a file for the operations that were made)."""
+        in place of the command line), `counted` (a file for the operations that were made), `env`, `patch` (module:name
+        and its value), `shm_kib` (the size of its own /dev/shm; 77 where that may not be made)."""
         return int(self._ask({"do": "start", "words": [*map(str, words)], "said": str(said), **how}))
 
     def wait(self, child: int) -> int:
@@ -96,6 +98,12 @@ def child(order: dict[str, Any]) -> int:
     sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123
     from tests.faults.disk import Disk
 
+    if "shm_kib" in order and not _small_shared_memory(order["shm_kib"]):
+        return 77
+    os.environ.update(order.get("env", {}))
+    for place, value in order.get("patch", {}).items():
+        module, name = place.split(":")
+        setattr(importlib.import_module(module), name, value)
     for name, value in order.get("limits", {}).items():
         resource.setrlimit(getattr(resource, name), (value, value))
     disk = None
@@ -115,6 +123,14 @@ def child(order: dict[str, Any]) -> int:
     if "modules" in order:
         _put(order["modules"], sorted(sys.modules))
     return code
+
+
+def _small_shared_memory(kib: int) -> bool:
+    """/dev/shm for this process alone, of that size; False where that is not allowed."""
+    if ctypes.CDLL(None).unshare(0x00020000):  # CLONE_NEWNS
+        return False
+    mounts = (["--make-rprivate", "/"], ["-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", "/dev/shm"])
+    return all(subprocess.run(["mount", *words], capture_output=True).returncode == 0 for words in mounts)
 
 
 def _told(work: Any) -> int:

@@ -25,6 +25,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from decaseg.losses import Whole
+from decaseg.training.heartbeat import beating
 
 T = TypeVar("T")
 BUCKET_BYTES = 32 * 2**20  # of gradients that travel together: long messages, yet the first leaves early
@@ -191,7 +192,7 @@ def joined() -> Iterator[Ranks]:
     cuda = torch.cuda.is_available() and dist.is_nccl_available()
     ranks = _join(cuda, STEP_TIMEOUT_S["cuda" if cuda else "cpu"], PATIENCE_S)
     try:
-        with _silence(not ranks.first):
+        with beating(ranks.rank, ranks.size), _silence(not ranks.first):
             yield ranks
     except FloatingPointError:
         dist.destroy_process_group()

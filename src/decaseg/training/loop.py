@@ -33,7 +33,8 @@ from decaseg.training.optimise import Average, Patience, Plateau
 Augment = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 Validate = Callable[[nn.Module], Mapping[str, float]]
 CHECKPOINT_EVERY_S = 120.0
-CHECKPOINT_SHARE = 0.01  # of the time, at most, goes into checkpoints, unless their interval is given
+CHECKPOINT_SHARE = 0.01  # of the time goes into checkpoints, unless their interval is given or comes to more than
+CHECKPOINT_AT_LEAST_S = 240.0  # this: with a step and the saving itself, five minutes are the most that a kill costs
 
 
 @dataclass(frozen=True)
@@ -265,10 +266,10 @@ def _log_epoch(log: EventLog, state: State, rate: float, budget: Budget) -> None
 
 
 def _time_to_save(settings: Settings, since_s: float, save_s: float) -> bool:
-    """As often as asked; else every two minutes, or rarer where `save_s`, the last one's time, is much."""
+    """As often as asked; else every two minutes, or every four at the least where `save_s`, the last one's, is much."""
     if settings.checkpoint_every_s is not None:
         return since_s >= settings.checkpoint_every_s
-    return since_s >= max(CHECKPOINT_EVERY_S, save_s / CHECKPOINT_SHARE)
+    return since_s >= min(max(CHECKPOINT_EVERY_S, save_s / CHECKPOINT_SHARE), CHECKPOINT_AT_LEAST_S)
 
 
 def random_states() -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""Disks that fail at every single operation, that are full, may not be written to, or are next to none.
+
+Downloads: tests/workflows/test_download_faults.py. Checkpoints and cache on full disks: tests/training, tests/storage.
+"""
+
+import os
+import shutil
+
+import pytest
+
+from tests.faults.trials import fresh, mounted, rerun, spoken, sweep, unmounted
+from tests.faults.works import contents
+
+WRITERS = ["preprocess", "train", "predict", "evaluate", "export"]
+
+
+@pytest.fixture(scope="module")
+def half(made, warm, tmp_path_factory):
+    """An older bundle, and the predictions of another step: what a failure must leave as it is."""
+    root = tmp_path_factory.mktemp("old")
+    said = root / "said.txt"
+    for name, more in (("export", ["--precision", "fp16"]), ("predict", ["--step", "0.9"])):
+        assert warm.run(made.works[name].words(root / name) + more, said) == 0, said.read_text()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [("preprocess", ""), ("predict", ""), ("evaluate", ""), ("export", ""), ("train", "checkpoints")],
+)
+def test_whichever_operation_fails_what_was_there_stays_and_one_line_says_why(made, warm, half, tmp_path, name, below):
+    """Every n until the command gets through. Old bundles and predictions are there where a new one is to come."""
+    old = half / name if (half / name).is_dir() else None
+    found = sweep(made, warm, name, tmp_path / "out", below, old)
+    assert len(found) > 15 and [one for one in found if one[3]] == []
+    assert {what for _, what, *_ in found} >= {"open", "write", "fsync", "replace"} - (
+        {"fsync", "replace"} if name == "preprocess" else set()
+    )
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_disk_that_is_full_from_some_moment_on(made, warm, half, tmp_path, name):
+    old = half / name if (half / name).is_dir() else None
+    found = sweep(made, warm, name, tmp_path / "out", old=old, lasting=True, stride=23)
+    assert len(found) >= 2 and [one for one in found if one[3]] == []
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_small_disk_and_one_that_may_only_be_read_are_one_line_each(made, warm, tmp_path, name):
+    """Real ones: OpenVINO writes its files past Python's."""
+    disk, said = tmp_path / "disk", tmp_path / "said.txt"
+    size_kib = sum(p.stat().st_size for p in (made.root / f"{name}-whole").rglob("*") if p.is_file()) // 1024
+    for kib, more in ((max(8, size_kib // 3), {}), (64, {"mode": "755"})):
+        if not mounted(disk, kib, **more):
+            pytest.skip("needs the right to mount a tmpfs")
+        try:
+            if more:
+                os.system(f"mount -o remount,ro {disk}")
+            code, text = made.works[name].run(warm, disk / "out", said), said.read_text()
+            assert code != 0 or name == "train", text
+            if name != "preprocess":  # which has no command line of its own
+                assert spoken(code, text) == []
+            assert "No space" in text or "Read-only" in text, text
+            assert not made.works[name].wrong(disk / "out", made.whole[name])
+        finally:
+            unmounted(disk)
+
+
+@pytest.mark.parametrize("name", ["train", "predict", "evaluate", "export"])
+def test_few_open_files_short_files_and_next_to_no_shared_memory(made, warm, tmp_path, name):
+    said, folder = tmp_path / "said.txt", tmp_path / "out"
+    for limits in ({"RLIMIT_NOFILE": 12}, {"RLIMIT_FSIZE": 700}):
+        code = made.works[name].run(warm, fresh(folder), said, limits=limits)
+        assert spoken(code, said.read_text()) == [] and code in (0, 2), said.read_text()
+        assert not folder.exists() or not made.works[name].wrong(folder, made.whole[name])
+    assert rerun(made, warm, name, folder).wrong == []
+    if str(tmp_path).startswith("/dev/shm"):
+        return
+    shutil.rmtree(folder)
+    code = made.works[name].run(warm, folder, said, shm_kib=4)
+    if code == 77:
+        pytest.skip("needs the right to mount a tmpfs")
+    assert code == 0 and contents(folder) == made.whole[name], said.read_text()
