@@ -136,7 +136,9 @@ def slabs(
             some = full[first : first + batch_size]
             logits = infer(np.stack([image[(slice(None), *place)] for place in some]))
             if total is not None and len(total) != logits.shape[1]:
-                raise ValueError(f"the model gives {logits.shape[1]} classes, its plan names {len(total)}; export again")
+                raise ValueError(
+                    f"the model gives {logits.shape[1]} classes, its plan names {len(total)}; export again"
+                )
             if total is None:
                 total = np.zeros((logits.shape[1], *thick), np.float32)
             for place, one in zip(some, logits, strict=True):
