@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo gallery test lint setup clean
+.PHONY: demo gallery test sbom lint setup clean
 
 demo: setup
 	$(BIN)/decaseg demo --out demo
@@ -13,6 +13,9 @@ gallery: demo
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST)
+
+sbom: setup
+	$(BIN)/python docs/sbom.py --out sbom.cdx.json
 
 lint: setup
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import resource
 import selectors
@@ -36,6 +37,7 @@ MIB = 1 << 20
 MOST_MIB = 256
 MOST_S = 5.0  # of processor
 SILENCE_S = 300.0
+WARM = 40  # attacks before the limit: every kind has had its libraries loaded and its threads started
 ROWS = {
     "nifti": "tests.attacks.niftis",
     "manifest": "tests.attacks.manifests",
@@ -44,6 +46,7 @@ ROWS = {
     "models": "tests.attacks.models",
     "archives": "tests.attacks.archives",
     "metrics": "tests.attacks.edges",
+    "faulty": "tests.attacks.faulty",  # fails on purpose, for the test of this module
 }
 
 
@@ -80,6 +83,7 @@ class Tally:
     peers: set[str] = field(default_factory=set)
     slowest_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     inputs: int = 0
+    until: float = math.inf  # by the monotonic clock
 
     def own(self) -> dict[str, list[tuple[int, str, str]]]:
         """What went wrong in this project's code."""
@@ -95,10 +99,13 @@ class Tally:
             self.bad[name].append((said["index"], said["word"], said["detail"]))
 
 
-def campaign(row: str, count: int, seed: int, peers: bool = False, first: int = 0) -> Tally:
-    """Runs inputs `first` to `count` of a row; a process that dies or falls silent is noted and started anew."""
-    tally = Tally()
-    while first < count:
+def campaign(row: str, count: int, seed: int, peers: bool = False, first: int = 0, minutes: float = math.inf) -> Tally:
+    """Runs inputs `first` to `count` of a row; a process that dies or falls silent is noted and started anew.
+
+    It ends after so many `minutes` by the clock, with what was done by then.
+    """
+    tally = Tally(until=time.monotonic() + 60 * minutes)
+    while first < count and time.monotonic() < tally.until:
         first = _one_process(row, first, count, seed, peers, tally)
     return tally
 
@@ -115,7 +122,7 @@ def _one_process(row: str, first: int, count: int, seed: int, peers: bool, tally
                 begun = _listen(child, tally)
             finally:
                 child.kill()
-    if child.returncode == 0 and begun is None:
+    if (child.returncode == 0 and begun is None) or time.monotonic() >= tally.until:
         return count
     if begun is None:
         raise RuntimeError(f"the process of {row} ended with {child.returncode} before its first attack")
@@ -143,6 +150,8 @@ def _listen(child: subprocess.Popen[bytes], tally: Tally) -> dict[str, Any] | No
                     begun = None
                 elif "done" in said:
                     tally.inputs += 1
+                    if time.monotonic() >= tally.until:
+                        return None
                 else:
                     begun = said
     return begun
@@ -159,15 +168,17 @@ def _work(row: str, first: int, count: int, seed: int, peers: bool) -> None:
     index = -1
     try:
         made: Row = importlib.import_module(ROWS[row]).Row(folder, peers)
-        for attack in made(0, np.random.default_rng([seed, 0])):  # libraries load, threads start, before the limit
-            _outcome(attack, made.refusals)
+        most_s = float(getattr(made, "most_s", MOST_S))
+        for warm in range(getattr(made, "warm", WARM)):
+            for attack in made(warm, np.random.default_rng([seed, warm])):
+                _outcome(attack, made.refusals)
         base = _address_space()
         for index in range(first, count):
             for attack in made(index, np.random.default_rng([seed, index])):
                 facts = {"index": index, "name": attack.name, "peer": attack.peer}
                 print(json.dumps(facts), file=out, flush=True)
                 _limit(base + MOST_MIB * MIB + 2 * attack.size)
-                word, bad, detail, cpu_s = _outcome(attack, made.refusals)
+                word, bad, detail, cpu_s = _outcome(attack, made.refusals, most_s)
                 _limit(1 << 62)
                 facts |= {"word": word, "bad": bad, "detail": detail[:300], "cpu_s": round(cpu_s, 3)}
                 print(json.dumps(facts), file=out, flush=True)
@@ -189,16 +200,18 @@ def _hang(*_: object) -> None:
     raise _Hang
 
 
-def _outcome(attack: Attack, refusals: tuple[type[Exception], ...]) -> tuple[str, bool, str, float]:
+def _outcome(
+    attack: Attack, refusals: tuple[type[Exception], ...], most_s: float = MOST_S
+) -> tuple[str, bool, str, float]:
     """Word, whether it is bad, details, seconds of processor."""
     started = time.process_time()
-    signal.setitimer(signal.ITIMER_PROF, MOST_S)
+    signal.setitimer(signal.ITIMER_PROF, most_s)
     try:
         found: tuple[str, bool, str] = attack.run(), False, ""
     except Bad as bad:
         found = bad.args[0], True, bad.args[1]
     except _Hang:
-        found = "hang", True, f"more than {MOST_S} s of processor"
+        found = "hang", True, f"more than {most_s} s of processor"
     except MemoryError as error:
         found = "memory", True, repr(error)
     except refusals as error:
@@ -230,13 +243,14 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="input to begin with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="ends earlier, with what was done by then")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
         _work(args.row, args.first, args.count, args.seed, args.peers)
         return 0
     started = time.monotonic()
-    tally = campaign(args.row, args.count, args.seed, args.peers, args.first)
+    tally = campaign(args.row, args.count, args.seed, args.peers, args.first, args.minutes)
     print("| program | attacks | outcome | failures | longest, s of processor |\n| --- | --- | --- | --- | --- |")
     for name, words in tally.words.items():
         wrong = Counter(word for _, word, _ in tally.bad[name])

@@ -1,4 +1,4 @@
-"""Metrics at the edge, on random pairs: empty, full, single voxels, disjoint, at the border, a class missing everywhere.
+"""Metrics at the edge, on random pairs: empty, full, one voxel, disjoint, at the border, a class missing everywhere.
 
 A miss (an empty prediction) must never be better than any prediction, nor raise a mean, and where the references are
 defined (DeepMind's surface-distance, MONAI, SimpleITK) the values must be theirs. The peers are asked the same: what
@@ -151,7 +151,9 @@ def monai_hd95(prediction: Mask, truth: Mask) -> float:
 def deepmind_hd95(prediction: Mask, truth: Mask) -> float:
     import surface_distance as deepmind
 
-    return float(deepmind.compute_robust_hausdorff(deepmind.compute_surface_distances(truth, prediction, (1, 1, 1)), 95))
+    return float(
+        deepmind.compute_robust_hausdorff(deepmind.compute_surface_distances(truth, prediction, (1, 1, 1)), 95)
+    )
 
 
 def simpleitk_dice(prediction: Mask, truth: Mask) -> float:

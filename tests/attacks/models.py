@@ -88,7 +88,13 @@ def hostile_checkpoint(mark: Path, rng: np.random.Generator) -> bytes:
     elif kind == 2:
         out.write(pickle.dumps(state, int(rng.integers(0, 6))))
     else:  # protocol 0: cTRAPPED\nspring\n imports by the mere name
-        names = [b"trapped\nspring", b"os\nsystem", b"trapped.deeper\nx", b"builtins\neval", b"torch.serialization\nload"]
+        names = [
+            b"trapped\nspring",
+            b"os\nsystem",
+            b"trapped.deeper\nx",
+            b"builtins\neval",
+            b"torch.serialization\nload",
+        ]
         out.write(b"c" + names[int(rng.integers(0, len(names)))] + b"\n(S'true'\ntR.")
     sys.modules.pop("trapped", None)  # it was imported, and left its mark, to be written down
     mark.unlink(missing_ok=True)
