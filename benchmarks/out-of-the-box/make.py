@@ -1,13 +1,14 @@
 """Makes `flair-whole-tumor`, the model that ships with decaseg: generates its cases, trains, judges, exports, ships.
 
-    python benchmarks/out-of-the-box/make.py WORK [--minutes 23] [--seeds 0 1 2] [--judge DATASET] [--ship]
+    python benchmarks/out-of-the-box/make.py WORK [--minutes 70] [--seeds 0 1 2] [--start RUN] [--judge DATASET] [--ship]
 
 WORK gets `data` (generated FLAIR cases at 2 mm), `held-out` (24 more, of other numbers, that no training sees), and for
 every seed `run-SEED` (the training), `held-out-SEED` (its scores there) and, for every `--judge DATASET`,
 `judged-SEED-NAME` (full volumes, nothing chosen on them). **The seed that ships is the one with the best mean Dice on
 `held-out`**; `chosen.json` says which. `fp16` and `int8` are its bundles, gated on generated cases that no step saw.
-What is there already is kept, so that an interrupted call goes on where it stopped. `--ship` copies what a user needs
-to src/decaseg/models. Every step is a command of decaseg and is printed before it runs.
+`--start` goes on from another RUN's weights, with half the rate, instead of from chance. What is there already is kept,
+so that an interrupted call goes on where it stopped. `--ship` copies what a user needs to src/decaseg/models. Every step
+is a command of decaseg and is printed before it runs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from decaseg.storage.shipped import ROOT
 NAME = "flair-whole-tumor"
 SETTINGS = """max_filters=56 max_levels=5 deep_supervision=0 rotation_share=0.5 scale_share=0.5 elastic_share=0.3
 intensity_strength=1.5 lr_end=0.1 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"""
-RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16 --lr 2e-3
+RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16
 --val-fraction 0.04 --set"""
 KEPT = ("plan.json", "recipe.json", "splits.json", "provenance.json", "weights.safetensors")  # of the RUN
 LICENCE = "Apache-2.0"
@@ -44,7 +45,8 @@ def main() -> None:
         budget = ["--minutes", str(wishes.minutes), "--seed", str(seed)]
         if not finished(run):
             again = ["--resume"] if run.exists() else []
-            decaseg("train", data, "--out", run, *again, *budget, *RECIPE.split(), *SETTINGS.split())
+            start = ["--lr", "2e-3"] if wishes.start is None else ["--lr", "1e-3", "--from", wishes.start]
+            decaseg("train", data, "--out", run, *again, *budget, *start, *RECIPE.split(), *SETTINGS.split())
         judge(run, held_out, work / f"held-out-{seed}")
         for dataset in wishes.judge:
             judge(run, dataset, work / f"judged-{seed}-{dataset.name}")
@@ -61,10 +63,11 @@ def main() -> None:
 def read_wishes() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--cases", type=int, default=400)
+    parser.add_argument("--cases", type=int, default=320)
     parser.add_argument("--data-seed", type=int, default=21)
-    parser.add_argument("--minutes", type=float, default=23)
+    parser.add_argument("--minutes", type=float, default=70)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--start", type=Path, metavar="RUN")
     parser.add_argument("--judge", type=Path, action="append", default=[], metavar="DATASET")
     parser.add_argument("--ship", action="store_true")
     return parser.parse_args()

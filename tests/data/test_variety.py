@@ -15,7 +15,14 @@ from decaseg.data.phantom.artefacts import draw_distortion, field_of_view
 from decaseg.data.phantom.frame import Frame
 from decaseg.data.phantom.template import load
 from decaseg.data.phantom.tumour import EDEMA, Tumour, draw_core, draw_tumour
-from decaseg.data.phantom.variety import _dead, _outlined, draw_contrast, draw_varied_case, draw_varied_character
+from decaseg.data.phantom.variety import (
+    _dead,
+    _outlined,
+    _posterior_fossa,
+    draw_contrast,
+    draw_varied_case,
+    draw_varied_character,
+)
 from decaseg.storage import nifti
 from decaseg.storage.layouts import read_dataset
 
@@ -103,6 +110,22 @@ def test_dead_tissue_lies_under_a_living_shell():
     assert dead[12, 20, 20] == 0
     assert not dead[core == 0].any()
     assert not _dead(frame, scene, replace(contrast, shell_mm=np.inf), rng).any()
+
+
+def test_what_shines_with_the_cerebellum_is_no_temporal_lobe():
+    template, frame = load(), Frame(SPACING_MM)
+    head = draw_head(template, frame, np.random.default_rng(9))
+    fossa = _posterior_fossa(head)
+
+    def at(*point):
+        away = ((head.template_mm - np.reshape(point, (3, 1, 1, 1))) ** 2).sum(axis=0)
+        return fossa[np.unravel_index(away.argmin(), away.shape)]
+
+    assert at(20, -65, -40) > 0.8  # cerebellum
+    assert at(0, -28, -40) > 0.8  # pons
+    assert at(42, 5, -36) < 0.05  # pole of the temporal lobe
+    assert at(45, -15, -30) < 0.05  # temporal lobe
+    assert at(20, -65, 20) < 0.05  # parietal
 
 
 def test_the_outline_lies_where_the_contrast_is_and_closes_over_the_core():

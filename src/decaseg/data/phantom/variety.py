@@ -84,10 +84,11 @@ def draw_contrast(rng: np.random.Generator) -> Contrast:
     edema = gm + float(np.exp(rng.uniform(np.log(0.3), np.log(1.5))))
     core = edema * rng.uniform(1.0, 1.35) if rng.random() < 0.5 else gm + (edema - gm) * rng.uniform(0.3, 1.0)
     kind = rng.random()  # living throughout; a dead middle: necrosis, cysts; dead and living in each other
-    dead = rng.uniform(0.15, 1.0) if rng.random() < 0.7 else rng.uniform(0.4, 1.0) * core
+    csf = float(rng.uniform(0.05, 0.6))
+    dead = rng.uniform(csf + 0.1, 1.0) if rng.random() < 0.7 else rng.uniform(0.4, 1.0) * core  # no ventricle
     return Contrast(
         gm=gm,
-        csf=float(rng.uniform(0.05, 0.6)),
+        csf=csf,
         edema=edema,
         soak=float(rng.uniform(0.3, 1.0)),
         core=float(core),
@@ -163,8 +164,8 @@ def _signal(head: Head, scene: Scene, tumour: Tumour, contrast: Contrast, rng: n
     signal = tissues.wm + contrast.gm * tissues.gm + contrast.csf * tissues.csf
     signal += contrast.texture * tissues.t1_texture
     signal *= 1 + rng.uniform(0.01, 0.06) * scene.texture
-    below = 1 - cerebrum(head.template_mm)
-    signal *= 1 + rng.uniform(-0.2, 0.35) * below  # cerebellum and stem often shine brighter, by flow and by the coil
+    # Cerebellum and stem often shine brighter, by flow and by the coil.
+    signal *= 1 + rng.uniform(-0.2, 0.35) * _posterior_fossa(head)
     signal += -0.1 * scene.vessels + rng.uniform(0, 0.6) * scene.choroid
     signal *= 1 + rng.uniform(0, 0.1) * smooth_noise(rng, frame, 28.0)  # no region is quite like its neighbour
     signal *= 1 + rng.uniform(0, 0.3) * tissues.gm * _limbic(head)
@@ -189,6 +190,13 @@ def _dead(frame: Frame, scene: Scene, contrast: Contrast, rng: np.random.Generat
     if contrast.islands_mm:
         dead *= np.clip(0.5 + fractal_noise(rng, frame, contrast.islands_mm, 3) / rng.uniform(0.3, 1.5), 0, 1)
     return np.asarray(dead, np.float32)
+
+
+def _posterior_fossa(head: Head) -> Array:
+    """1 in cerebellum and stem, 0 elsewhere; the temporal lobes lie as low, but beside and before them."""
+    x, y = np.abs(head.template_mm[0]), head.template_mm[1]
+    behind = np.maximum(1 / (1 + np.exp((y + 38) / 2)), 1 / (1 + np.exp((x - 16) / 2)))
+    return np.asarray((1 - cerebrum(head.template_mm)) * behind, np.float32)
 
 
 def _limbic(head: Head) -> Array:
