@@ -3,6 +3,7 @@
     python benchmarks/faults/campaign.py kills --count 200 --seed 0
     python benchmarks/faults/campaign.py disks --count 25 --seed 0
     python benchmarks/faults/campaign.py processes --count 40 --seed 0
+    python benchmarks/faults/campaign.py torchrun --count 2
     python benchmarks/faults/campaign.py sharing --count 50 --seed 0
 
 Real commands, in processes forked from one that has imported torch and OpenVINO. A row of Markdown for each kind; exit
@@ -83,13 +84,17 @@ def kills(made: Made, warm: Warm, folder: Path, told: argparse.Namespace) -> Ite
     for name in told.only or NAMES:
         draw, tally, out = random.Random(told.seed), Tally(f"kill -9 during {name}"), folder / "out" / name
         out.parent.mkdir(exist_ok=True)
-        for number in range(told.count):
+        number = 0
+        while tally.came["killed"] < told.count and number < 4 * told.count:
             found = killed(made, warm, name, out, draw, by_clock=number % 2 == 1)
             wrong = found.wrong
-            if name != "train" or number % 4 == 3 or number == told.count - 1:
+            if name != "train" or number % 4 == 3:
                 wrong = wrong + rerun(made, warm, name, out).wrong
                 fresh(out)
             tally.add("killed" if found.code == -signal.SIGKILL else "done before it was killed", wrong)
+            number += 1
+        if out.exists():
+            tally.wrong += rerun(made, warm, name, out).wrong
         yield tally
 
 
@@ -202,6 +207,47 @@ def one_of_two_ranks(
     return ("saved at the step it stopped at" if stops else "an error that says --resume"), wrong, seconds
 
 
+def torchrun(made: Made, warm: Warm, folder: Path, told: argparse.Namespace) -> Iterator[Tally]:
+    """`torchrun` itself, with the times as they are: a rank is frozen, torchrun gets SIGKILL or SIGTERM."""
+    kinds: dict[str, Callable[[int, list[int]], None]] = {
+        "a rank is frozen": lambda launcher, ranks: os.kill(ranks[-1], signal.SIGSTOP),
+        "torchrun is killed": lambda launcher, ranks: os.kill(launcher, signal.SIGKILL),
+        "SIGTERM to torchrun": lambda launcher, ranks: os.kill(launcher, signal.SIGTERM),
+    }
+    for kind, do in kinds.items():
+        tally = Tally(f"torchrun, two ranks: {kind}")
+        for number in range(told.count):
+            tally.add(*one_torchrun(folder / f"torchrun-{number}", folder / "data", do))
+        yield tally
+
+
+def one_torchrun(root: Path, data: Path, do: Callable[[int, list[int]], None]) -> tuple[str, list[str], float]:
+    from decaseg.training.checkpoint import load_checkpoint
+
+    run = RunDir(fresh(root))
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "decaseg",
+             "train", str(data), "--out", str(run.root), *LONG]  # fmt: skip
+    with Path(f"{root}.txt").open("wb") as said:
+        process = subprocess.Popen(words, stdout=said, stderr=said, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    until(lambda: any(e["event"] == "epoch" for e in run.events()) or process.poll() is not None, 300)
+    ranks = [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    begun = time.monotonic()
+    do(process.pid, ranks)
+    ended = until(lambda: not alive(ranks), 120)
+    seconds = time.monotonic() - begun
+    process.wait(60)
+    wrong = [] if ended and ranks else [f"{alive(ranks)} of {ranks} still there after {seconds:.0f} s"]
+    stops, text = [e["step"] for e in run.events() if e["event"] == "stop"], Path(f"{root}.txt").read_text()
+    step = load_checkpoint(run.checkpoint, run.previous_checkpoint)["step"]
+    if stops[-1:] != [step] and "--resume" not in text:
+        wrong.append(f"{stops}, saved at {step}: {text[-500:]}")
+    return (
+        ("saved at the step it stopped at" if stops[-1:] == [step] else "an error that says --resume"),
+        wrong,
+        seconds,
+    )
+
+
 def sharing(made: Made, warm: Warm, folder: Path, told: argparse.Namespace) -> Iterator[Tally]:
     """Two at once."""
     rounds = max(1, told.count // 5)
@@ -258,7 +304,7 @@ def until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-CAMPAIGNS = {"kills": kills, "disks": disks, "processes": processes, "sharing": sharing}
+CAMPAIGNS = {"kills": kills, "disks": disks, "processes": processes, "torchrun": torchrun, "sharing": sharing}
 
 
 def main() -> int:
