@@ -24,7 +24,7 @@ FULL = ("write", "mkdir", "link", "sendfile")  # fail as on a full disk, the oth
 class Disk:
     """Counts operations below the folder `under`; number `at` (from 1) fails, or kills its process before or after.
 
-    `lasting`: every operation from then on fails, as on a disk that stays full.
+    `lasting`: so do all that need room from then on, as on a disk that stays full.
     """
 
     def __init__(self, under: str, at: int = 0, how: str = "fail", lasting: bool = False) -> None:
@@ -37,7 +37,7 @@ class Disk:
         with self._lock:
             self.made.append(name)
             number = len(self.made)
-        mine = number == self.at or (self.lasting and 0 < self.at < number)
+        mine = number == self.at or (self.lasting and 0 < self.at < number and name in FULL)
         if mine and self.how == "fail":
             code = errno.ENOSPC if name in FULL else errno.EIO
             raise OSError(code, os.strerror(code), None if place is None else str(place))

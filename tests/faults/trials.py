@@ -63,6 +63,22 @@ def rerun(made: Made, warm: Warm, name: str, folder: Path) -> Trial:
     return Trial(code, text, wrong)
 
 
+def failed(
+    made: Made, warm: Warm, name: str, folder: Path, at: int, lasting: bool = False, old: Path | None = None
+) -> Trial:
+    """Operation `at` fails (`lasting`: and all after it that need room); `old` is there first, and must stay whole."""
+    work, said = made.works[name], folder.parent / "said.txt"
+    before: Mapping[str, str] = {}
+    if old is not None:
+        shutil.copytree(old, folder)
+        before = contents(folder)
+    begun = time.monotonic()
+    code = work.run(warm, folder, said, disk={"under": str(folder), "at": at, "lasting": lasting})
+    seconds, text = time.monotonic() - begun, said.read_text()
+    wrong = [] if "call" in work.how and code == 1 else spoken(code, text)
+    return Trial(code, text, [*wrong, *_half(work, folder, made.whole[name], before)], seconds)
+
+
 def every_n(order: str) -> int:
     """In one process: the command again and again, with operation 1, 2, 3 … of the disk failing, until none is left.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from decaseg.storage.files import read_json
+from decaseg.storage.rundir import RunDir
 from tests.faults.disk import visible
 from tests.faults.warm import Warm
 from tests.synthetic import write_dataset
@@ -120,6 +121,23 @@ def preprocess(data: str, folder: str) -> int:
     return 0
 
 
+def save(folder: str) -> int:
+    """What a training does on the disk at its end, by itself: a checkpoint over another, the weights, a line of log."""
+    import torch
+
+    from decaseg.training.checkpoint import save_checkpoint, save_weights
+    from decaseg.training.events import EventLog
+
+    run = RunDir(Path(folder))
+    log = EventLog(run.log)
+    for step in (1, 2):
+        save_checkpoint(run.checkpoint, run.previous_checkpoint, {"step": step, "w": torch.full((9,), float(step))})
+        log("checkpoint", step=step)
+    save_weights(run.weights, {"w": torch.full((9,), 2.0)})
+    log.close()
+    return 0
+
+
 @dataclass(frozen=True)
 class Made:
     """Data, a RUN and a BUNDLE made without faults, and the works that go by them."""
@@ -144,6 +162,7 @@ def works_of(root: Path, data: Path, url: str, train: list[str] | None = None, g
 
     return {
         "preprocess": Work("preprocess", lambda f: [str(data), str(f)], how={"call": "tests.faults.works:preprocess"}),
+        "save": Work("save", lambda f: [str(f)], how={"call": "tests.faults.works:save"}, moves_on=(".pt",)),
         "train": Work("train", lambda f: ["train", str(data), "--out", str(f), *options], resume,
                       moves_on=(".pt", "weights.safetensors")),
         "export": Work("export", lambda f: ["export", f"{root}/run", "--out", str(f), "--threads", "1", *gated]),

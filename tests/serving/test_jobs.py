@@ -106,6 +106,26 @@ def test_a_model_that_does_not_hear_is_killed(slow, image, large):
     assert slow.model_pid() != pid
 
 
+QUICKLY = (
+    "import sys; from decaseg.serving import supervisor; supervisor.SILENCE_S = 4; from decaseg.cli import main; main()"
+)
+
+
+def test_a_model_that_is_frozen_is_replaced_and_its_job_is_done_again(drawn, tmp_path, large):
+    options = "--step", 0.03, "--grace", 1
+    with Running(drawn, tmp_path / "slow", *options, program=("-c", QUICKLY)) as server:
+        job = server.submit(large)
+        server.wait(job, "running")
+        pid = server.model_pid()
+        os.kill(pid, signal.SIGSTOP)
+        until = time.monotonic() + 60
+        while server.metrics()["decaseg_worker_starts_total"] < 2 or server.ask("GET", "/ready")[0] != 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert server.wait(job, "running")["state"] == "running" and server.model_pid() != pid
+        assert any(event.get("reason") == "silent" for event in server.events())
+
+
 def test_several_channels_in_a_form_or_in_one_file(tmp_path):
     rng = np.random.default_rng(5)
     array = rng.normal(100, 20, (2, 20, 18, 17)).astype(np.float32)

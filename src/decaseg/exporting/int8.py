@@ -123,7 +123,7 @@ def quantise(source: Path, out: Path, calibration: Calibration, tools: Tools, li
     deadline = started + 60 * limits.minutes
     reverted = 0
     while True:
-        openvino.save_model(model, str(work), compress_to_fp16=False)
+        openvino_door.save_model(model, work)
         dice = tools.judge(tools.open_int8(work))
         int8 = set(quantised_layers(model))
         kept = tuple(name for name in layers_of(model) if name not in int8)
@@ -203,8 +203,6 @@ def _ranked(
     deadline: float,
 ) -> list[Group]:
     """All groups, first the one whose return to float helps most."""
-    openvino = openvino_door.import_openvino()
-
     work = source.with_name("trial.xml")
     truth = _shares(tools.open_float(source), windows, tools.target)
     groups = groups_of(model)
@@ -214,7 +212,7 @@ def _ranked(
             _in_time(deadline)
             trial = model.clone()
             revert(trial, original, group)
-            openvino.save_model(trial, str(work), compress_to_fp16=False)
+            openvino_door.save_model(trial, work)
             found = _shares(tools.open_int8(work), windows, tools.target)
             errors.append(float(np.mean([np.abs(a - b).mean() for a, b in zip(found, truth, strict=True)])))
             advance(number, len(groups))

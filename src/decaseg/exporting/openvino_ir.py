@@ -10,7 +10,7 @@ from torch import nn
 
 from decaseg.geometry import Int3
 from decaseg.storage.files import replacing
-from decaseg.storage.openvino_door import import_openvino
+from decaseg.storage.openvino_door import import_openvino, save_model
 
 # What the weights are stored in, by the precision asked for. For bf16 it is fp16: half the file of fp32, and it keeps
 # three bits more of each weight than bf16, which the processor rounds to; one that has no bf16 loses hardly anything.
@@ -40,5 +40,5 @@ def write_openvino(model: nn.Module, channels: int, window: Int3, folder: Path, 
     folder.mkdir(parents=True, exist_ok=True)
     # Saved under the final names in a hidden folder beside, then moved: model.xml last, since it makes the pair whole.
     with replacing(folder / "model.xml") as xml, replacing(folder / "model.bin") as weights:
-        openvino.save_model(converted, str(xml), compress_to_fp16=STORED[precision] == "fp16")
+        save_model(converted, xml, compress_to_fp16=STORED[precision] == "fp16")
         xml.with_suffix(".bin").replace(weights)

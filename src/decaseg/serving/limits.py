@@ -11,6 +11,7 @@ IDLE_S = 10.0  # without a byte of an upload
 PACE_AFTER_S, PACE_BYTES_S = 10.0, 8192  # from then on, an upload's mean speed must be this
 STALLED_S = 20.0  # for a client that takes nothing of its answer
 CANCEL_S = 5.0  # for the model's process to stop at the next window, before it is killed
+SILENCE_S = 30.0  # of the model's process, which says every second that it lives, before it is killed
 RESTART_S = 60.0  # for a model's process that died, before jobs that wait for it are given up
 CONNECTIONS = 600
 UPLOADS = 400  # at a time: connections that send slowly must not keep the others out

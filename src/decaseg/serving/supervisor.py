@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from decaseg.serving import worker
-from decaseg.serving.limits import CANCEL_S
+from decaseg.serving.limits import CANCEL_S, SILENCE_S
 from decaseg.serving.logs import EventLog
 from decaseg.serving.metrics import Counters, resident_bytes
 
@@ -32,6 +32,7 @@ class _Process:
     process: SpawnProcess
     connection: Connection
     inbox: asyncio.Queue[Message]
+    heard_s: float = field(default_factory=time.monotonic)  # when it last said anything
 
 
 class Supervisor:
@@ -43,6 +44,7 @@ class Supervisor:
         self.ready = asyncio.Event()
         self._life: _Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._failures, self._stopping = 0, False
 
     async def start(self) -> None:
@@ -109,6 +111,7 @@ class Supervisor:
         theirs.close()
         life = self._life = _Process(process, ours, asyncio.Queue())
         threading.Thread(target=_listen, args=(life, loop), name="listen", daemon=True).start()
+        self._watcher = loop.create_task(self._end_when_silent(life))
         message = await life.inbox.get()
         if message["say"] != "ready":
             await _kill(life)
@@ -126,6 +129,20 @@ class Supervisor:
             await asyncio.sleep(0.2)
         if self._life is life:
             await self._bury(life)
+
+    async def _end_when_silent(self, life: _Process) -> None:
+        """Kills a process that is frozen; what waits for it then learns that it is gone."""
+        looked = time.monotonic()
+        while life.process.is_alive():
+            await asyncio.sleep(0.5)
+            now = time.monotonic()
+            if now - looked > SILENCE_S / 2:  # the server itself was frozen
+                life.heard_s = now
+            looked = now
+            if now - life.heard_s > SILENCE_S:
+                self.log("worker_killed", reason="silent")
+                life.process.kill()
+                return
 
     async def _bury(self, life: _Process) -> None:
         """Ends `life` if need be and starts the next one."""
@@ -154,6 +171,9 @@ def _listen(life: _Process, loop: asyncio.AbstractEventLoop) -> None:
             message = json.loads(life.connection.recv_bytes(1 << 20))
         except (EOFError, OSError, ValueError):
             message = GONE
+        life.heard_s = time.monotonic()
+        if message["say"] == "alive":
+            continue
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(life.inbox.put_nowait, message)
 

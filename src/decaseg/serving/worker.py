@@ -73,8 +73,8 @@ def main(connection: Connection, open_model: Callable[[], Loaded]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches this process too; the server decides what ends
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
-    _die_with_parent()
     tell = _Teller(connection)
+    _live_with_parent(tell)
     try:
         loaded = open_model()
     except (ValueError, OSError) as error:
@@ -210,10 +210,11 @@ class _Teller:
     """Sends messages; those about progress at most every TOLD_S."""
 
     def __init__(self, connection: Connection) -> None:
-        self.connection, self.last = connection, 0.0
+        self.connection, self.last, self.lock = connection, 0.0, threading.Lock()
 
     def __call__(self, say: str, **facts: Any) -> None:
-        self.connection.send_bytes(json.dumps({"say": say, **facts}).encode())
+        with self.lock:
+            self.connection.send_bytes(json.dumps({"say": say, **facts}).encode())
 
     def now_and_then(self, say: str, **facts: Any) -> None:
         if time.monotonic() - self.last > TOLD_S:
@@ -221,15 +222,18 @@ class _Teller:
             self(say, **facts)
 
 
-def _die_with_parent() -> None:
-    """Ends this process when the server is gone, even in the middle of a window; lets it die first of memory's lack."""
+def _live_with_parent(tell: _Teller) -> None:
+    """Says every second that this process is not frozen; ends it when the server is gone, even in the middle of a
+    window; lets it die first of memory's lack."""
     parent = os.getppid()
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("700")
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
+        with suppress(OSError):
+            while os.getppid() == parent:
+                tell("alive")
+                time.sleep(1)
         os._exit(0)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -60,11 +60,11 @@ class BundleDir:
     def take(self) -> None:
         """Puts what was made in `making` here, in place of the bundle that stands here; bundle.json goes first and
         comes last, so that a kill in between leaves none. OSError leaves the old one as it was."""
-        making, old = self.making.root, self.making.root / "old"
         names = [self.document.name, self.card.name, *MODEL_FILES.values(), self.weights.name]
-        old.mkdir()
-        moves = [(self.root / name, old / name) for name in names if (self.root / name).exists()]
-        moves += [(making / name, self.root / name) for name in reversed(names) if (making / name).exists()]
+        self._old.mkdir()
+        moves = [(self.root / name, self._old / name) for name in names if (self.root / name).exists()]
+        moves += [(self.making.root / name, self.root / name) for name in reversed(names)
+                  if (self.making.root / name).exists()]  # fmt: skip
         done = []
         try:
             for source, target in moves:
@@ -72,11 +72,21 @@ class BundleDir:
                 done.append((source, target))
         except OSError:
             for source, target in reversed(done):
-                with suppress(OSError):
-                    target.replace(source)
+                target.replace(source)
             raise
         sync_folder(self.root)
-        shutil.rmtree(making, ignore_errors=True)
+        self.drop_making()
+
+    def drop_making(self) -> None:
+        """Removes what an export left in `making`, after putting back the bundle that it had moved there, if any."""
+        if not self.is_bundle() and (self._old / self.document.name).is_file():
+            for path in sorted(self._old.iterdir(), key=lambda path: path.name == self.document.name):
+                path.replace(self.root / path.name)
+        shutil.rmtree(self.making.root, ignore_errors=True)
+
+    @property
+    def _old(self) -> Path:
+        return self.making.root / "old"
 
     def remove_models(self) -> None:
         """Removes every model with document and card; the folder too, where nothing else is in it."""

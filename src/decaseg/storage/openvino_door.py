@@ -6,8 +6,12 @@ they keep silent, so here it cannot be found: for this process only, and nothing
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
+
+PROBE_BYTES = 1 << 20
 
 
 def import_openvino() -> Any:
@@ -24,6 +28,20 @@ def import_nncf() -> Any:
     import nncf
 
     return nncf
+
+
+def save_model(model: Any, path: Path, compress_to_fp16: bool = False) -> None:
+    """Writes `path` (.xml) and the .bin beside it. OSError where the disk is full or broken: OpenVINO says only that it
+    failed."""
+    try:
+        import_openvino().save_model(model, str(path), compress_to_fp16=compress_to_fp16)
+    except RuntimeError:
+        with path.with_suffix(".probe").open("wb") as probe:  # what is wrong is wrong with this file too
+            probe.write(bytes(PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+        path.with_suffix(".probe").unlink()
+        raise
 
 
 def _be_silent() -> None:

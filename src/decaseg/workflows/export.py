@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,13 +129,13 @@ def run(
 @contextmanager
 def _making(bundle: BundleDir) -> Iterator[BundleDir]:
     """The hidden folder in which the new bundle is made; what stands in `bundle` stays until the new one is whole."""
-    making = bundle.making
-    shutil.rmtree(making.root, ignore_errors=True)  # of an export that was killed
-    making.root.mkdir()
+    bundle.drop_making()  # of an export that was killed
+    bundle.making.root.mkdir()
     try:
-        yield making
+        yield bundle.making
     finally:
-        shutil.rmtree(making.root, ignore_errors=True)
+        with suppress(OSError):  # what could not be put back now is by the next export
+            bundle.drop_making()
 
 
 def _writer(model_format: str, precision: str) -> Callable[[Source, BundleDir], Mapping[str, Any]]:
