@@ -70,10 +70,10 @@ def base_files(folder: Path, real: Path | None) -> list[bytes]:
 
 
 class Inputs:
-    """Mutant i of a seed: its sort, what was done to it, and its bytes."""
+    """Mutant i of a seed: its sort, what was done to it, and its bytes; whether `peers` are to read them too."""
 
-    def __init__(self, folder: Path, real: Path | None, seed: int) -> None:
-        self.bases, self.seed = base_files(folder, real), seed
+    def __init__(self, folder: Path, real: Path | None, seed: int, peers: bool = True) -> None:
+        self.bases, self.seed, self.peers = base_files(folder, real), seed, peers
         dataset = json.loads((folder / "data" / "dataset.json").read_text())
         run = folder / "run"
         self.documents = [dataset, dataset, *(json.loads((run / f"{n}.json").read_text())
@@ -128,7 +128,8 @@ def work(folder: Path, inputs: Inputs, first: int, stop: int, step: int) -> None
             chosen = {"nifti.read": surfaces.loader, "check": check, "check (header)": surfaces.header_alone}
             if index % PREDICT_EVERY == 0:
                 chosen["predict"] = predict
-            chosen |= {name: peer for name, peer in surfaces.PEERS.items() if index % surfaces.EVERY.get(name, 1) == 0}
+            peers = surfaces.PEERS if inputs.peers else {}
+            chosen |= {name: peer for name, peer in peers.items() if index % surfaces.EVERY.get(name, 1) == 0}
         elif sort == "json":
             path = own / "dataset.json"
             chosen = {"parsers": surfaces.json_parsers, "check (json)": check_json}
@@ -292,6 +293,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder with real data sets")
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary one")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--own", action="store_true", help="leaves the peers out")
     parser.add_argument("--only", type=int, help="writes this input to ./mutant and takes it through everything")
     parser.add_argument("--minutes", type=float, default=600.0, help="ends earlier, with what was done by then")
     args = parser.parse_args()
@@ -299,7 +301,7 @@ def main() -> int:
     real = args.data.resolve() if args.data else None
     prepare(folder)
     load_libraries()
-    inputs = Inputs(folder, real, args.seed)
+    inputs = Inputs(folder, real, args.seed, not args.own)
     if args.only is not None:
         Path("mutant").write_bytes(inputs(args.only)[2])
         work(folder, inputs, args.only, args.only + 1, 1)

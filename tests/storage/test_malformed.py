@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from decaseg.cli import call
+from decaseg.planning.checks.measure import measure_image
 from decaseg.storage import nifti
 from decaseg.storage.archive import Hostile
 from decaseg.volume import Volume
@@ -107,6 +109,20 @@ def test_an_image_that_resampling_would_blow_up_is_refused_in_one_line(tiny_run,
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{path}: has voxels of 10 x 10 x 10 mm" in line and "resample the image first" in line
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_channels_that_only_the_header_has_take_no_memory(tmp_path):
+    """What the campaign found: NIfTI-2 with 2^62 channels claimed ended `check` for want of memory."""
+
+    def truncated():
+        raise nifti.NiftiError(tmp_path / "a.nii", "is truncated", "copy it again")
+        yield
+
+    tracemalloc.start()
+    with pytest.raises(nifti.NiftiError, match="truncated"):
+        measure_image(truncated(), (4, 5, 6), 4000)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
 
 
 def test_tar(data, tmp_path):

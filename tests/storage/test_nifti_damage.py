@@ -118,6 +118,7 @@ def test_random_headers_are_read_or_refused_but_nothing_else(tmp_path: Path) -> 
         ({"dim": [3, 4, 0, 6, 1, 1, 1, 1]}, "dimensions"),
         ({"dim": [3, -4, 5, 6, 1, 1, 1, 1]}, "dimensions"),
         ({"dim": [9, 4, 5, 6, 1, 1, 1, 1]}, "dimensions"),
+        ({"dim": [4, 4, 5, 6, 5000, 1, 1, 1]}, "has 5,000 channels"),
         ({"datatype": 128}, "voxels of type colour"),
         ({"datatype": 0}, "unknown voxel type"),
         ({"datatype": 32}, "voxels of type complex"),

@@ -34,6 +34,7 @@ if _no_pydicom:
 SUFFIXES = (".nii.gz", ".nii")
 MAX_DEFLATE_RATIO = 1032  # zlib's own bound: no stream grows more, so a larger claim is a lie
 MAX_TRAILING_BYTES = 64 * 1024  # some writers pad; more than that is another file's data
+MAX_CHANNELS = 4096  # `check` measures each; more are a time series, or a header that lies
 PIECE_BYTES = 1 << 22  # what is written at a time
 AGAIN = "copy or download it again"
 
@@ -220,7 +221,12 @@ def _dimensions(path: Path, header: Any) -> tuple[Int3, int]:
     if not 3 <= dim[0] <= 7 or any(d < 1 for d in used) or len(extra) > 1:
         size = " x ".join(map(str, used))
         raise NiftiError(path, f"has {dim[0]} dimensions ({size})", "store it as a 3D image, or 4D with channels last")
-    return int3(used[:3]), extra[0] if extra else 1
+    channels = extra[0] if extra else 1
+    if channels > MAX_CHANNELS:
+        raise NiftiError(
+            path, f"has {channels:,} channels", f"mend its header, or store at most {MAX_CHANNELS:,} in a file"
+        )
+    return int3(used[:3]), channels
 
 
 def _layout(path: Path, stream: Stream, header: Any, shape: Int3, channels: int) -> tuple[np.dtype, int]:

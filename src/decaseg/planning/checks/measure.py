@@ -8,6 +8,8 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -130,20 +132,23 @@ def slabs_of(array: NDArray) -> Slabs:
 
 
 def measure_image(slabs: Slabs, shape: Int3, channels: int) -> ImageVoxels:
-    """All about an image's voxels, from one pass."""
-    lattices = [_Lattice(shape) for _ in range(channels)]
-    spans = [_Span() for _ in range(channels)]
-    crc = _Crc(shape, channels)
-    for number, z, slab in slabs:
-        crc.update(slab)
-        spans[number].update(slab)
-        lattices[number].update(z, slab)
-    values = hashlib.sha256(f"{shape} {[(span.low, span.high) for span in spans]}".encode())
-    for lattice in lattices:
+    """All about an image's voxels, from one pass; nothing is held of a channel before it is there, or after it."""
+    crc, values = _Crc(shape, channels), hashlib.sha256(f"{shape}".encode())
+    found: list[ChannelVoxels] = []
+    thumbnail: Thumbnail | None = None
+    for _, pieces in groupby(slabs, key=itemgetter(0)):
+        span, lattice = _Span(), _Lattice(shape)
+        for _, z, slab in pieces:
+            crc.update(slab)
+            span.update(slab)
+            lattice.update(z, slab)
+        values.update(f"{span.low} {span.high}".encode())
         values.update(lattice.values.tobytes())
-    found = tuple(span.facts(lattice.values) for span, lattice in zip(spans, lattices, strict=True))
+        found.append(span.facts(lattice.values))
+        thumbnail = thumbnail or Thumbnail.of(lattice.values)
+    assert thumbnail is not None  # an image has a channel
     same_values = values.hexdigest()[:32]
-    return ImageVoxels(crc.digest(same_values), same_values, found, Thumbnail.of(lattices[0].values))
+    return ImageVoxels(crc.digest(same_values), same_values, tuple(found), thumbnail)
 
 
 def measure_label(slabs: Slabs, shape: Int3, channels: int) -> LabelVoxels:
