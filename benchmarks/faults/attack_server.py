@@ -63,18 +63,18 @@ def main() -> int:
         options = ("--token-file", write_token(work / "secret"), "--queue", 64, "--max-image", 4)
         with Running(args.model, work / "server" / "here", *options) as server:
             before, crowd = outside(server), Crowd(server, pairs, work, args.seed)
-            crowd.ask_all(0, args.count // 10, args.clients)
-            warm = memory_mib(server)
-            crowd.ask_all(args.count // 10, args.count, args.clients)
-            end = memory_mib(server)
+            memory = []
+            for tenth in range(10):
+                crowd.ask_all(args.count * tenth // 10, args.count * (tenth + 1) // 10, args.clients)
+                memory.append(memory_mib(server))
             back = crashes(server, crowd, args.crashes)
             clean = outside(server) == before and server.files() == []
     for sort, answers in crowd.sorts.items():
         seconds = np.percentile(crowd.seconds[sort], [50, 100])
         counted = ", ".join(f"{count} x {status}" for status, count in sorted(answers.items()))
         print(f"{sort}: {counted}; {seconds[0] * 1000:.0f} ms median, {seconds[1] * 1000:.0f} at most")
-    for name in end:
-        print(f"{name}: {warm[name]:.1f} MiB after a tenth, {end[name]:.1f} at the end")
+    for name in memory[0]:
+        print(f"{name}, MiB after each tenth: {', '.join(f'{at[name]:.1f}' for at in memory)}")
     print(f"ready after a crash: {np.median(back):.1f} s median, {max(back):.1f} at most, of {args.crashes}")
     print(
         f"{args.count} requests, seed {args.seed}: {len(crowd.bad)} not as they must be; nothing left behind: {clean}"
@@ -82,7 +82,7 @@ def main() -> int:
     for one in crowd.bad[:20]:
         print("  bad:", *one)
     slow = max(crowd.seconds["token"] + crowd.seconds["lie"]) > AT_ONCE_S
-    grown = any(end[name] > warm[name] * (1 + GROWTH) for name in end)
+    grown = any(memory[-1][name] > memory[0][name] * (1 + GROWTH) for name in memory[0])
     print(
         "as it must be" if not (crowd.bad or slow or grown or not clean or max(back) > BACK_S) else "NOT as it must be"
     )

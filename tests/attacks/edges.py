@@ -100,7 +100,7 @@ def as_references(prediction: Mask, truth: Mask, spacing: tuple[float, float, fl
     ours = MaskPair(prediction, truth, spacing, 1.0)
     for metric, value in references(prediction, truth, spacing).items():
         found = METRICS[metric.split("@")[0]](ours)
-        if abs(found - value) > 2e-6 * max(1.0, abs(value)):
+        if not np.isclose(found, value, rtol=2e-6, atol=2e-6):
             raise Bad("unlike a reference", f"{metric}: {found} for {value}")
     return "as the references"
 
@@ -113,7 +113,8 @@ def references(prediction: Mask, truth: Mask, spacing: tuple[float, float, float
     areas = np.concatenate([theirs["surfel_areas_gt"], theirs["surfel_areas_pred"]])
     distances = np.concatenate([theirs["distances_gt_to_pred"], theirs["distances_pred_to_gt"]])
     found = {
-        "hd95_mm@DeepMind": deepmind.compute_robust_hausdorff(theirs, 95),
+        # Where 95 % of the surface are reached exactly (38 of 40 elements) theirs goes on by a rounding error.
+        "hd95_mm@DeepMind": deepmind.compute_robust_hausdorff(theirs, 95 - 1e-7),
         "nsd@DeepMind": deepmind.compute_surface_dice_at_tolerance(theirs, 1.0),
         "assd_mm@DeepMind": np.average(distances, weights=areas),
     }

@@ -90,6 +90,8 @@ def expected(path: Path) -> NDArray[np.float64]:
 
 
 def same(found: NDArray, right: NDArray, what: str) -> None:
+    if not np.array_equal(np.sort(found, axis=None).astype(np.float64), np.sort(right, axis=None)):
+        raise Bad("wrong values", f"{what}: {found.min()} to {found.max()} for {right.min()} to {right.max()}")
     if found.shape != right.shape or not np.array_equal(found.astype(np.float64), right):
         raise Bad("anatomy moved", f"{what}: {found.shape} for {right.shape}")
 
