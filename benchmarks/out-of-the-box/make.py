@@ -1,14 +1,14 @@
 """Makes `flair-whole-tumor`, the model that ships with decaseg: generates its cases, trains, judges, exports, ships.
 
-    python benchmarks/out-of-the-box/make.py WORK [--minutes 70] [--seeds 0 1 2] [--start RUN] [--judge DATASET] [--ship]
+    python benchmarks/out-of-the-box/make.py WORK [--seeds 0 1 2] [--start RUN] [--judge DATASET] [--ship]
 
 WORK gets `data` (generated FLAIR cases at 2 mm), `held-out` (24 more, of other numbers, that no training sees), and for
 every seed `run-SEED` (the training), `held-out-SEED` (its scores there) and, for every `--judge DATASET`,
-`judged-SEED-NAME` (full volumes, nothing chosen on them). **The seed that ships is the one with the best mean Dice on
+`judged-SEED-NAME` (full volumes, nothing chosen on them). **The run that ships is the one with the best mean Dice on
 `held-out`**; `chosen.json` says which. `fp16` and `int8` are its bundles, gated on generated cases that no step saw.
-`--start` goes on from another RUN's weights, with half the rate, instead of from chance. What is there already is kept,
-so that an interrupted call goes on where it stopped. `--ship` copies what a user needs to src/decaseg/models. Every step
-is a command of decaseg and is printed before it runs.
+`--start` goes on from another RUN's weights, with half the rate; then the mean of the seeds' weights is one more
+candidate, `run-mean`. What is there already is kept, so that an interrupted call goes on where it stopped. `--ship`
+copies what a user needs to src/decaseg/models. Every step is a command of decaseg and is printed before it runs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
 from decaseg.data.phantom import write_dataset
 from decaseg.storage.files import read_json, write_json, write_text
 from decaseg.storage.provenance import without_folders
@@ -29,35 +32,40 @@ NAME = "flair-whole-tumor"
 SETTINGS = """max_filters=56 max_levels=5 deep_supervision=0 rotation_share=0.5 scale_share=0.5 elastic_share=0.3
 intensity_strength=1.5 lr_end=0.1 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"""
 RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16
---val-fraction 0.04 --set"""
+--set"""
 KEPT = ("plan.json", "recipe.json", "splits.json", "provenance.json", "weights.safetensors")  # of the RUN
 LICENCE = "Apache-2.0"
-HELD_OUT = 24
+HELD_OUT, VALIDATION = 24, 10  # generated cases that no step sees: of other numbers; the last of `data`
 
 
 def main() -> None:
     wishes = read_wishes()
-    work, data, held_out = wishes.work, wishes.work / "data", wishes.work / "held-out"
+    work, data = wishes.work, wishes.work / "data"
     generate(data, wishes.cases, wishes.data_seed)
-    generate(held_out, HELD_OUT, wishes.data_seed + 1000)
+    generate(work / "held-out", HELD_OUT, wishes.data_seed + 1000)
+    write_json(work / "split.json", split_of(data))
     for seed in wishes.seeds:
         run = work / f"run-{seed}"
         budget = ["--minutes", str(wishes.minutes), "--seed", str(seed)]
         if not finished(run):
             again = ["--resume"] if run.exists() else []
             start = ["--lr", "2e-3"] if wishes.start is None else ["--lr", "1e-3", "--from", wishes.start]
+            start += ["--split", work / "split.json"]
             decaseg("train", data, "--out", run, *again, *budget, *start, *RECIPE.split(), *SETTINGS.split())
-        judge(run, held_out, work / f"held-out-{seed}")
-        for dataset in wishes.judge:
-            judge(run, dataset, work / f"judged-{seed}-{dataset.name}")
-    seed = chosen(work, wishes.seeds)
+        judge_all(work, str(seed), wishes.judge)
+    candidates = [str(seed) for seed in wishes.seeds]
+    if wishes.start is not None and len(wishes.seeds) > 1:
+        average([work / f"run-{name}" for name in candidates], work / "run-mean")
+        candidates.append("mean")
+        judge_all(work, "mean", wishes.judge)
+    best = chosen(work, candidates)
     for precision in ("fp16", "int8"):
         if not (work / precision / "MODEL_CARD.md").exists():
             how = "--precision", precision, "--data", data, "--licence", LICENCE
-            decaseg("export", work / f"run-{seed}", "--out", work / precision, *how)
+            decaseg("export", work / f"run-{best}", "--out", work / precision, *how)
     if wishes.ship:
-        judged = [(d.name, read_json(work / f"judged-{seed}-{d.name}" / "metrics.json")) for d in wishes.judge]
-        ship(work, work / f"run-{seed}", judged)
+        judged = [(d.name, read_json(work / f"judged-{best}-{d.name}" / "metrics.json")) for d in wishes.judge]
+        ship(work, work / f"run-{best}", wishes.start, judged)
 
 
 def read_wishes() -> argparse.Namespace:
@@ -78,18 +86,47 @@ def generate(root: Path, cases: int, seed: int) -> None:
         write_dataset(root, cases, seed, 2.0, varied=True, on_case=say)
 
 
+def judge_all(work: Path, name: str, datasets: list[Path]) -> None:
+    judge(work / f"run-{name}", work / "held-out", work / f"held-out-{name}")
+    for dataset in datasets:
+        judge(work / f"run-{name}", dataset, work / f"judged-{name}-{dataset.name}")
+
+
 def judge(run: Path, dataset: Path, out: Path) -> None:
     if not (out / "metrics.json").exists():
         decaseg("evaluate", run, "--data", dataset, "--cases", "all", "--no-pictures", "--out", out)
     print(out, json.dumps(told(read_json(out / "metrics.json"))), flush=True)
 
 
-def chosen(work: Path, seeds: list[int]) -> int:
-    """The seed that does best on generated cases that none saw; patients have no say in it."""
-    found = {seed: told(read_json(work / f"held-out-{seed}" / "metrics.json"))["mean"] for seed in seeds}
-    best = max(found, key=lambda seed: found[seed])
-    write_json(work / "chosen.json", {"seed": best, "rule": "best mean Dice on held-out", "held_out": found})
-    print("chosen: seed", best, json.dumps(found), flush=True)
+def split_of(data: Path) -> dict[str, list[str]]:
+    """The same validation cases for every seed, so that the mean of their weights has some that none saw."""
+    names = [
+        Path(entry["image"]).name.removesuffix(".nii.gz") for entry in read_json(data / "dataset.json")["training"]
+    ]
+    return {"train": names[:-VALIDATION], "val": names[-VALIDATION:]}
+
+
+def average(runs: list[Path], out: Path) -> None:
+    """A RUN with the mean of the others' weights, which a common start keeps near each other.
+
+    After Wortsman et al., Model soups, ICML 2022.
+    """
+    weights = [load_file(run / "weights.safetensors") for run in runs]
+    mean = {name: np.mean([w[name] for w in weights], axis=0, dtype=np.float32) for name in weights[0]}
+    out.mkdir(exist_ok=True)
+    for name in ("plan.json", "recipe.json", "splits.json", "fingerprint.json"):
+        shutil.copy(runs[0] / name, out / name)
+    made = read_json(runs[0] / "provenance.json") | {"mean_of_seeds": [run.name for run in runs]}
+    write_json(out / "provenance.json", made)
+    save_file(mean, out / "weights.safetensors")
+
+
+def chosen(work: Path, names: list[str]) -> str:
+    """The run that does best on generated cases that none saw; patients have no say in it."""
+    found = {name: told(read_json(work / f"held-out-{name}" / "metrics.json"))["mean"] for name in names}
+    best = max(found, key=lambda name: found[name])
+    write_json(work / "chosen.json", {"run": best, "rule": "best mean Dice on held-out", "held_out": found})
+    print("chosen:", best, json.dumps(found), flush=True)
     return best
 
 
@@ -116,7 +153,7 @@ def told(metrics: dict) -> dict[str, object]:
     return {key: dice[key] for key in ("mean", "ci95", "median", "n")} | {"least": least}
 
 
-def ship(work: Path, run: Path, judged: list[tuple[str, dict]]) -> None:
+def ship(work: Path, run: Path, start: Path | None, judged: list[tuple[str, dict]]) -> None:
     """Puts the model in place: RUN, bundles, card and model.json, whole or not at all."""
     target, fresh = ROOT / NAME, ROOT / f".{NAME}"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -125,13 +162,17 @@ def ship(work: Path, run: Path, judged: list[tuple[str, dict]]) -> None:
         shutil.copy(run / name, fresh / "run" / name)
     made = without_folders(read_json(fresh / "run" / "provenance.json"))
     write_json(fresh / "run" / "provenance.json", made)
+    recipe = read_json(fresh / "run" / "recipe.json")
+    places = {key: Path(recipe[key]).name for key in ("from_run", "split") if recipe.get(key)}
+    write_json(fresh / "run" / "recipe.json", recipe | places)
     for precision in ("fp16", "int8"):
         shutil.copytree(work / precision, fresh / precision)
-    trained = read_json(run / "splits.json")
+    stages = [read_json(stage / "splits.json")["train"] for stage in (start, run) if stage is not None]
     facts = {
         "outlines": "the whole tumour of a glioma (oedema, tumour core and all in it), as one structure",
         "image": "one FLAIR image of a skull-stripped brain, any spacing and orientation, 0 outside the brain",
-        "training": f"{len(trained['train'])} generated cases at 2 mm; no patient's image",
+        "training": " and then ".join(str(len(cases)) for cases in stages)
+        + " generated cases at 2 mm; no patient's image",
         "licence": LICENCE,
         "judged_on": "real gliomas that no step saw, whole volumes: " + ", ".join(name for name, _ in judged),
         "scores": {name: told(metrics) for name, metrics in judged},

@@ -65,6 +65,8 @@ def without_folders(record: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("dataset", "start"):
         if isinstance(told.get(key), str):
             told[key] = _last_name(told[key])
+    if isinstance(told.get("start"), Mapping):  # of a fine-tuned RUN: the RUN it went on from, with its hashes
+        told["start"] = {name: _last_name(v) if name == "run" else v for name, v in told["start"].items()}
     return told
 
 
