@@ -140,12 +140,12 @@ def small_disks(made: Made, warm: Warm, folder: Path, told: argparse.Namespace, 
 def limits(made: Made, warm: Warm, folder: Path, name: str) -> Tally:
     """ulimit -n and -f, and a /dev/shm of 4 KiB."""
     tally, said, out = (
-        Tally(f"{name}: ulimit -n 8 to 24, -f 100 B to 200 KB, /dev/shm of 4 KiB"),
+        Tally(f"{name}: ulimit -n 7 to 24, -f 2 to 200 KB, /dev/shm of 4 KiB"),
         folder / "said.txt",
         folder / "out" / name,
     )
-    few = [{"limits": {"RLIMIT_NOFILE": n}} for n in (8, 10, 12, 14, 18, 24)]
-    short = [{"limits": {"RLIMIT_FSIZE": n}} for n in (100, 700, 5000, 40_000, 200_000)]
+    few = [{"limits": {"RLIMIT_NOFILE": n}} for n in (7, 8, 10, 12, 14, 24)]
+    short = [{"limits": {"RLIMIT_FSIZE": n}} for n in (2000, 5000, 20_000, 40_000, 200_000)]
     for how in (*few, *short, {"shm_kib": 4}):
         code = made.works[name].run(warm, fresh(out), said, **how)
         wrong = [] if name == "preprocess" and code == 1 else spoken(code, said.read_text())
