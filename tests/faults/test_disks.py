@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from tests.faults.trials import failed, fresh, mounted, rerun, spoken, sweep, unmounted
-from tests.faults.works import contents, hidden
+from tests.faults.works import contents
 
 WRITERS = ["preprocess", "train", "predict", "evaluate", "export"]
 
@@ -34,19 +34,24 @@ def test_whichever_operation_fails_what_was_there_stays_and_one_line_says_why(ma
 
 
 def test_whichever_operation_of_an_export_fails_the_bundle_is_the_old_one_or_the_new_one(made, warm, half, tmp_path):
-    """Each in a process of its own: OpenVINO counts the names it gives to nodes."""
-    for number in range(1, made.steps["export"] + 9):  # an old bundle takes a few operations more
-        found = failed(made, warm, "export", fresh(tmp_path / "out"), number, old=half / "export")
-        assert found.wrong == [], (number, found)
-    assert found.code == 0 and contents(tmp_path / "out") == made.whole["export"]
-    assert not hidden(tmp_path / "out")
+    """Every n of putting a bundle in place of another, and every seventh of a whole export: a process each, since
+    OpenVINO counts the names it gives to nodes."""
+    old = tmp_path / "old"
+    old.mkdir()
+    for name in ("model.onnx", "MODEL_CARD.md", "bundle.json"):  # of another format: its model goes
+        (old / name).write_text('{"old": 1}\n')
+    found = sweep(made, warm, "take", tmp_path / "out", old=old)
+    assert len(found) > 30 and [one for one in found if one[3]] == []
+    for number in range(3, made.steps["export"], 7):
+        one = failed(made, warm, "export", fresh(tmp_path / "out"), number, old=half / "export")
+        assert one.wrong == [], (number, one)
 
 
 @pytest.mark.parametrize("name", ["preprocess", "train", "predict", "evaluate"])
 def test_a_disk_that_is_full_from_some_moment_on(made, warm, half, tmp_path, name):
     old = half / name if (half / name).is_dir() else None
-    found = sweep(made, warm, name, tmp_path / "out", old=old, lasting=True, stride=23)
-    assert len(found) >= 2 and [one for one in found if one[3]] == []
+    found = sweep(made, warm, name, tmp_path / "out", old=old, lasting=True, stride=41)
+    assert len(found) > 1 and [one for one in found if one[3]] == []
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -73,7 +78,7 @@ def test_a_small_disk_and_one_that_may_only_be_read_are_one_line_each(made, warm
 @pytest.mark.parametrize("name", ["train", "predict", "evaluate", "export"])
 def test_few_open_files_short_files_and_next_to_no_shared_memory(made, warm, tmp_path, name):
     said, folder = tmp_path / "said.txt", tmp_path / "out"
-    for limits in ({"RLIMIT_NOFILE": 12}, {"RLIMIT_FSIZE": 700}):
+    for limits in ({"RLIMIT_NOFILE": 7}, {"RLIMIT_NOFILE": 12}, {"RLIMIT_FSIZE": 2000}):
         code = made.works[name].run(warm, fresh(folder), said, limits=limits)
         assert spoken(code, said.read_text()) == [] and code in (0, 2), said.read_text()
         assert not folder.exists() or not made.works[name].wrong(folder, made.whole[name])

@@ -115,9 +115,9 @@ def every_n(order: str) -> int:
             wrong += [] if code == 0 and contents(folder) == told["whole"] else ["nothing failed, yet it is not done"]
         if told["again"] and what:
             with redirect_stdout(said), redirect_stderr(said):
-                code = call(told["words"] + _again(told, folder)) if not told["call"] else _called(told)
-            if code != 0 or contents(folder) != told["whole"] or hidden(folder):
-                wrong.append(f"the rerun: {code}, {hidden(folder)}: {said.getvalue()[-300:]}")
+                second = call(told["words"] + _again(told, folder)) if not told["call"] else _called(told)
+            if second != 0 or contents(folder) != told["whole"] or hidden(folder):
+                wrong.append(f"the rerun: {second}, {hidden(folder)}: {said.getvalue()[-300:]}")
         found.append([number, what, code, wrong])
         if not what:
             break
@@ -161,7 +161,7 @@ def spoken(code: int, text: str) -> list[str]:
     """What is wrong with how a command took its leave: done, or refused in a line that says why."""
     if "Traceback" in text:
         return [f"a traceback, exit code {code}: {text[-700:]}"]
-    if code not in (0, 1, 2, 130):
+    if code not in (0, 2, 130) and not (code == 1 and "FAILED" in text):
         return [f"exit code {code}: {text[-300:]}"]
     last = text.strip().splitlines()[-1] if text.strip() else ""
     if code == 2 and not last.startswith("decaseg: "):
@@ -179,8 +179,8 @@ def _half(work: Work, folder: Path, whole: Mapping[str, str], before: Mapping[st
         return [f"half a file: {error}"]
     wrong = [f"half: {name}" for name, content in now.items()
              if content not in (whole.get(name), before.get(name)) and not name.endswith(work.moves_on)]  # fmt: skip
-    wrong += [f"gone: {name}" for name in before if name not in now]
-    if work.name == "export" and before and now not in (dict(before), dict(whole)):
+    wrong += [f"gone: {name}" for name in before if name not in now and now != dict(whole)]
+    if work.name in ("export", "take") and before and now not in (dict(before), dict(whole)):
         wrong.append("a bundle that is partly old and partly new")
     return wrong
 

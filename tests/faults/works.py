@@ -21,7 +21,7 @@ MODULES = ("decaseg.workflows.train", "decaseg.workflows.predict", "decaseg.work
            "decaseg.storage.openvino_door:import_openvino", "decaseg.inference.engines.openvino_engine",
            "decaseg.inference.engines.torch_engine", "tests.faults.works")  # fmt: skip
 TRAIN = ["--set", "base_filters=4", "max_levels=2", "steps_per_epoch=2", "validation_cases=0", "dropout=0.1",
-         "checkpoint_minutes=0.0001", "--patch", "8", "8", "8", "--threads", "1", "--deterministic", "--epochs", "3",
+         "checkpoint_minutes=0.0001", "--patch", "8", "8", "8", "--threads", "1", "--deterministic", "--epochs", "2",
          "--device", "cpu"]  # fmt: skip
 STREAMS = ("log.jsonl", "events.out.tfevents")  # grow line by line: a torn last line is passed over by their readers
 OF_THE_CLOCK = re.compile(r"time|seconds.*|.*_s|provenance|created|date|command|machine|out|run")
@@ -138,6 +138,26 @@ def save(folder: str) -> int:
     return 0
 
 
+def take(folder: str) -> int:
+    """What an export does on the disk at its end, by itself: a new bundle in place of the one that is there."""
+    from decaseg.storage.bundle import BundleDir
+    from decaseg.storage.files import write_json, write_text
+    from decaseg.storage.output import only_writer
+
+    bundle = BundleDir(Path(folder))
+    with only_writer(bundle.root):
+        bundle.drop_making()
+        try:
+            bundle.making.root.mkdir()
+            for path in (bundle.making.model("openvino"), bundle.making.weights, bundle.making.card):
+                write_text(path, "new\n")
+            write_json(bundle.making.document, {"new": 1})
+            bundle.take()
+        finally:
+            bundle.drop_making()
+    return 0
+
+
 @dataclass(frozen=True)
 class Made:
     """Data, a RUN and a BUNDLE made without faults, and the works that go by them."""
@@ -163,13 +183,14 @@ def works_of(root: Path, data: Path, url: str, train: list[str] | None = None, g
     return {
         "preprocess": Work("preprocess", lambda f: [str(data), str(f)], how={"call": "tests.faults.works:preprocess"}),
         "save": Work("save", lambda f: [str(f)], how={"call": "tests.faults.works:save"}, moves_on=(".pt",)),
+        "take": Work("take", lambda f: [str(f)], how={"call": "tests.faults.works:take"}),
         "train": Work("train", lambda f: ["train", str(data), "--out", str(f), *options], resume,
                       moves_on=(".pt", "weights.safetensors")),
         "export": Work("export", lambda f: ["export", f"{root}/run", "--out", str(f), "--threads", "1", *gated]),
         "predict": Work("predict", lambda f: ["predict", f"{root}/bundle", f"{data}/imagesTr", "--out", str(f),
                                               "--threads", "1"]),
         "evaluate": Work("evaluate", lambda f: ["evaluate", f"{root}/bundle", "--data", str(data), "--out", str(f),
-                                                "--threads", "1", "--cases", "all", "--no-pictures"]),
+                                                "--threads", "1", "--no-pictures"]),
         "download": Work("download", lambda f: ["download", "4", "--root", str(f), "--url", url]),
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ they keep silent, so here it cannot be found: for this process only, and nothing
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -35,13 +36,14 @@ def save_model(model: Any, path: Path, compress_to_fp16: bool = False) -> None:
     failed."""
     try:
         import_openvino().save_model(model, str(path), compress_to_fp16=compress_to_fp16)
-    except RuntimeError:
+    except RuntimeError as error:
         with path.with_suffix(".probe").open("wb") as probe:  # what is wrong is wrong with this file too
             probe.write(bytes(PROBE_BYTES))
             probe.flush()
             os.fsync(probe.fileno())
         path.with_suffix(".probe").unlink()
-        raise
+        said = " ".join(str(error).split())[-120:]
+        raise OSError(errno.EIO, f"OpenVINO could not write it (… {said})", str(path)) from error
 
 
 def _be_silent() -> None:

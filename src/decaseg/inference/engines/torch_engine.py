@@ -41,9 +41,11 @@ def load_network(weights: Path, spec: NetworkSpec) -> nn.Module:
     model = build(spec)
     try:
         verify(weights)
-        model.load_state_dict(load_file(weights))
-    except (SafetensorError, OSError) as error:
+        found = load_file(weights)
+    except (SafetensorError, OSError, RuntimeError) as error:
         raise ValueError(f"{weights}: cannot be read as safetensors ({error}); copy the run again") from None
+    try:
+        model.load_state_dict(found)
     except RuntimeError:
         raise ValueError(f"{weights}: does not fit the network in plan.json; the two belong to other runs") from None
     return model
