@@ -171,7 +171,7 @@ def _work(row: str, first: int, count: int, seed: int, peers: bool) -> None:
         most_s = float(getattr(made, "most_s", MOST_S))
         for warm in range(getattr(made, "warm", WARM)):
             for attack in made(warm, np.random.default_rng([seed, warm])):
-                _outcome(attack, made.refusals)
+                _outcome(attack, made.refusals, 600.0)
         base = _address_space()
         for index in range(first, count):
             for attack in made(index, np.random.default_rng([seed, index])):

@@ -174,7 +174,7 @@ PEERS: Mapping[str, tuple[Callable[[Mask, Mask], float], bool]] = {  # and is le
 
 
 def by_peer(measure: Callable[[Mask, Mask], float], less: bool, prediction: Mask, truth: Mask) -> str:
-    """A miss beside the prediction: a number, and not a better one; NaN or infinity drop out of means, or spoil them."""
+    """A miss beside the prediction: a number, no better one; NaN and infinity drop out of means or spoil them."""
     value = measure(prediction, truth)
     if truth.any():
         miss = measure(np.zeros_like(truth), truth)

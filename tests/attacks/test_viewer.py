@@ -33,14 +33,15 @@ def exhibition(tmp_path_factory):
     nifti.write(folder / "image.nii.gz", Volume.of(rng.integers(0, 99, (20, 8, 9, 7)).astype(np.uint8)))
     nifti.write(folder / "label.nii.gz", Volume.of(label))
     files = (folder / "image.nii.gz", folder / "label.nii.gz", folder / "label.nii.gz")
-    cases = tuple(Case(name, *files, dice={other: 0.5 for other in PAYLOADS}) for name in PAYLOADS)
+    cases = tuple(Case(name, *files, dice=dict.fromkeys(PAYLOADS, 0.5)) for name in PAYLOADS)
     assert len(PAYLOADS) == 20
     return Exhibition(PAYLOADS[1], cases, dict(enumerate(PAYLOADS, 1)), PAYLOADS)
 
 
 def nothing_ran(opened):
     """No element and no attribute that a name could have made; what ran or left is judged by `page`."""
-    assert opened.locator("iframe, base, form[action], object, embed, meta[http-equiv=refresh], img[src=x]").count() == 0
+    made = "iframe, base, form[action], object, embed, meta[http-equiv=refresh], img[src=x]"
+    assert opened.locator(made).count() == 0
     named = "[...document.querySelectorAll('*')].flatMap(e => [...e.attributes].map(a => a.name))"
     assert not [name for name in opened.evaluate(named) if name.startswith("on")]
     assert "example.org" not in opened.url

@@ -70,5 +70,5 @@ def test_what_is_no_model_is_one_line(tmp_path):
 def test_windows_that_the_model_was_not_made_for_are_one_line(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(model(within(), "initializer"))
-    with pytest.raises(ValueError, match="ONNX Runtime cannot run it .*; export it again"):
+    with pytest.raises(ValueError, match=r"ONNX Runtime cannot run it .*; export it again"):
         OnnxEngine(path, 1)(np.zeros(63, np.float32))
