@@ -11,7 +11,7 @@ from tests.faults.test_processes import wait_until
 from tests.faults.trials import fresh
 from tests.faults.works import TRAIN, contents, hidden
 
-ROUNDS = 4
+ROUNDS = 2
 
 
 def test_a_second_training_is_refused_before_it_reads_or_writes_anything(made, warm, tmp_path):
