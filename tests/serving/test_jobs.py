@@ -106,7 +106,7 @@ def test_a_model_that_does_not_hear_is_killed(slow, image, large):
     assert slow.model_pid() != pid
 
 
-QUICKLY = "import sys; from decaseg.serving import supervisor; supervisor.SILENCE_S = 10; from decaseg.cli import main; main()"
+QUICKLY = "from decaseg.serving import supervisor; supervisor.SILENCE_S = 10; from decaseg.cli import main; main()"
 
 
 def test_a_model_that_is_frozen_is_replaced_and_its_job_is_done_again(drawn, tmp_path, large):
