@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,10 @@ def test_full_disk_names_the_file_and_keeps_the_old_one(tmp_path: Path) -> None:
         write_bytes(path, b"old" * 1000)
         with pytest.raises(OSError, match="No space left") as caught:
             write_bytes(path, os.urandom(200_000))
+        assert caught.value.filename == str(path)
+        (tmp_path / "source").write_bytes(os.urandom(200_000))
+        with pytest.raises(OSError, match="No space left") as caught, replacing(path) as temporary:
+            shutil.copyfile(tmp_path / "source", temporary)
         assert caught.value.filename == str(path)
         assert path.read_bytes() == b"old" * 1000
         assert [file.name for file in disk.iterdir()] == ["a.bin"]

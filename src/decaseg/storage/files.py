@@ -35,7 +35,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        if error.errno is not None and error.filename in (None, temporary, str(temporary)):
+        ours = (None, temporary, str(temporary))  # a copy that fails names what it copies first
+        if error.errno is not None and (error.filename in ours or error.filename2 in ours[1:]):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
