@@ -25,7 +25,8 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--out", type=Path)
     wishes = parser.parse_args()
-    curves = {run.name: read(run / "log.jsonl") for run in sorted(wishes.work.glob("run-*"))}
+    logs = sorted(wishes.work.glob("run-*/log.jsonl"))  # run-mean has none
+    curves = {log.parent.name: read(log) for log in logs}
     print("| training | minutes | steps | training loss | validation Dice |\n| --- | --- | --- | --- | --- |")
     for name, events in curves.items():
         for row in rows(events):
