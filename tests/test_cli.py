@@ -95,10 +95,14 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
 def test_help_answers_at_once(words):
+    assert min(_processor_s([sys.executable, "-m", "decaseg", *words]) for _ in range(3)) < 0.5  # neighbours only add
+
+
+def _processor_s(words):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "decaseg", *words], check=True, capture_output=True)
+    subprocess.run(words, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
+    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 
 
 def test_the_command_line_imports_nothing_heavy():

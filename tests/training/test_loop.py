@@ -74,6 +74,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+def test_a_budget_that_was_spent_before_it_was_cut_ends_the_epoch_that_was_begun(tmp_path):
+    state = new_state()
+    assert not train(state, tmp_path, stop_at=13)[0]
+    done, events = train(state, tmp_path, steps=10, epochs=1)
+    ends = [event for event in events if event["event"] == "epoch"]
+    assert done and state.step == 13 and len(ends) == 2 and 0 < ends[-1]["lr"] <= 0.01
+
+
 def test_the_loss_falls_and_the_log_tells_it(tmp_path):
     done, events = train(new_state(), tmp_path, steps=40)
     assert done

@@ -34,7 +34,7 @@ def owned(folder: RunDir) -> Iterator[None]:
     """The RUN belongs to this process until the end of the `with`; files that killed ones left half written go.
 
     ValueError where another process trains in it: their checkpoints would overwrite each other. The folder is made,
-    and goes again where nothing was written into it.
+    and goes again where nothing was written into it; its lock goes where it has not become a RUN.
     """
     fresh = not folder.root.exists()
     folder.root.mkdir(parents=True, exist_ok=True)
@@ -49,8 +49,8 @@ def owned(folder: RunDir) -> Iterator[None]:
         try:
             yield
         finally:
-            with suppress(OSError):
-                if fresh and [path.name for path in folder.root.iterdir()] == [folder.lock.name]:
+            if fresh and not folder.is_run():
+                with suppress(OSError):
                     folder.lock.unlink()
                     folder.root.rmdir()
 
