@@ -192,7 +192,7 @@ def joined() -> Iterator[Ranks]:
     cuda = torch.cuda.is_available() and dist.is_nccl_available()
     ranks = _join(cuda, STEP_TIMEOUT_S["cuda" if cuda else "cpu"], PATIENCE_S)
     try:
-        with beating(ranks.rank, ranks.size), _silence(not ranks.first):
+        with beating(ranks.rank, _processes(ranks.size)), _silence(not ranks.first):
             yield ranks
     except FloatingPointError:
         dist.destroy_process_group()
@@ -222,6 +222,13 @@ def _join(cuda: bool, timeout_s: float, patience_s: float) -> Ranks:
     _talk(dist.init_process_group, backend, timeout=timedelta(seconds=timeout_s))
     patient = _talk(dist.new_group, backend="gloo", timeout=timedelta(seconds=patience_s))
     return Ranks(number["RANK"], number["WORLD_SIZE"], number["LOCAL_RANK"], number["LOCAL_WORLD_SIZE"], patient)
+
+
+def _processes(size: int) -> list[tuple[int, int]]:
+    """Each rank's parent and process, told before anything can freeze: who falls silent is ended by the others."""
+    told = [torch.empty(2, dtype=torch.int64) for _ in range(size)]
+    _talk(dist.all_gather, told, torch.tensor([os.getppid(), os.getpid()]))
+    return [(int(parent), int(process)) for parent, process in told]
 
 
 class _Sum(torch.autograd.Function):

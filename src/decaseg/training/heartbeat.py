@@ -26,13 +26,14 @@ LEFT = 1 << 40  # a count that says: ended in good order
 
 
 @contextmanager
-def beating(rank: int, size: int) -> Iterator[None]:
+def beating(rank: int, processes: list[tuple[int, int]]) -> Iterator[None]:
     """Inside the `with`, this process ends with exit code 1 and a line where another rank falls silent for SILENCE_S.
 
-    Where torchrun is gone, it is asked to stop as by SIGTERM (a training saves its state), and ends after GRACE_S.
+    `processes` are the numbers of each rank's parent and of its own process. Where torchrun is gone, this process is
+    asked to stop as by SIGTERM (a training saves its state), and ends after GRACE_S.
     """
     over = threading.Event()
-    watch = _Watch(rank, size, os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None)
+    watch = _Watch(rank, processes, os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None)
     threads = [threading.Thread(target=work, args=(over,), daemon=True) for work in (watch.beat, watch.look)]
     for thread in threads:
         thread.start()
@@ -46,12 +47,11 @@ def beating(rank: int, size: int) -> Iterator[None]:
 class _Watch:
     """Two threads: one talks to the store and may hang on it, one looks at what it heard and when."""
 
-    def __init__(self, rank: int, size: int, launcher: int | None) -> None:
-        self.rank, self.size, self.launcher = rank, size, launcher
-        self.others = [other for other in range(size) if other != rank]
+    def __init__(self, rank: int, processes: list[tuple[int, int]], launcher: int | None) -> None:
+        self.rank, self.processes, self.launcher = rank, processes, launcher
+        self.others = [other for other in range(len(processes)) if other != rank]
         self.counts = dict.fromkeys(self.others, -1)
         self.heard_s = dict.fromkeys(self.others, time.monotonic())
-        self.processes: dict[int, str] = {}
 
     def beat(self, over: threading.Event) -> None:
         """Counts up, and notes whose count has changed."""
@@ -59,8 +59,7 @@ class _Watch:
         while not over.is_set():
             with suppress(RuntimeError):  # a store that does not answer is silence
                 store = store or _store()
-                if store.add(_count_of(self.rank), 1) == 1:
-                    store.set(_process_of(self.rank), f"{os.getppid()} {os.getpid()}")
+                store.add(_count_of(self.rank), 1)
                 for other in self.others:
                     self._listen(store, other)
             over.wait(BEAT_S)
@@ -72,8 +71,6 @@ class _Watch:
         count = store.add(_count_of(other), 0)
         if count != self.counts[other] or count >= LEFT:
             self.counts[other], self.heard_s[other] = count, time.monotonic()
-        if other not in self.processes and store.check([_process_of(other)]):
-            self.processes[other] = store.get(_process_of(other)).decode()
 
     def look(self, over: threading.Event) -> None:
         """Ends this process where another one, or what started them, is gone."""
@@ -92,14 +89,14 @@ class _Watch:
         """Says it where no lower rank can, ends what is frozen on this machine, and ends this process."""
         if not set(range(self.rank)) - set(silent):
             print(
-                f"decaseg: process {silent[0] + 1} of {self.size} of this training has not been heard of for "
+                f"decaseg: process {silent[0] + 1} of {len(self.processes)} of this training has not been heard of for "
                 f"{SILENCE_S:.0f} s; what was saved last is whole: go on with the same command and --resume",
                 file=sys.__stderr__,
                 flush=True,
             )
-        for numbers in (self.processes[other] for other in silent if other in self.processes):
+        for other in silent:
             with suppress(OSError, ValueError, IndexError):
-                _end(numbers)
+                _end(*self.processes[other])
         os._exit(1)
 
 
@@ -113,19 +110,14 @@ def _count_of(rank: int) -> str:
     return f"decaseg/beats/{rank}"
 
 
-def _process_of(rank: int) -> str:
-    return f"decaseg/process/{rank}"
-
-
 def _stop_politely(over: threading.Event) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     if not over.wait(GRACE_S):
         os._exit(1)
 
 
-def _end(numbers: str) -> None:
+def _end(parent: int, process: int) -> None:
     """Kills a frozen rank, where it is a child of this one's own launcher, and so on this machine."""
-    parent, process = map(int, numbers.split())
     found = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
     if parent == found == os.getppid():
         os.kill(process, signal.SIGKILL)
