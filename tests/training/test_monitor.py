@@ -32,6 +32,16 @@ def test_a_line_an_epoch_says_loss_rate_pace_waiting_and_time_left(clock, capsys
         assert words in said
 
 
+def test_a_slow_epoch_says_every_half_minute_how_far_it_is(clock, capsys):
+    line = TrainingLine(Budget(10, 1000))
+    for step in range(1, 66):
+        clock[0] += 1
+        line.on_step(step, 0.5, step / 1000, 0.0)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "step 30 (3%)" in said[0] and "loss 0.5000" in said[0]
+    assert "step 60 (6%)" in said[1] and "15 min 40 s left" in said[1]  # 59 steps took 59 s
+
+
 def test_a_resumed_training_is_not_credited_with_what_was_done_before(clock, capsys):
     line = TrainingLine(Budget(10, 10))
     line.on_step(51, 0.9, 0.50, 0.0)

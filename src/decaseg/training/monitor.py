@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from decaseg.training.loop import Budget
 
+LINE_EVERY_S = 30.0  # elsewhere than in a terminal, at the least
+
 
 class TrainingLine:
-    """Progress on standard error: a bar in a terminal, a line an epoch elsewhere."""
+    """Progress on standard error: a bar in a terminal; elsewhere a line an epoch, and short ones between slow epochs."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -28,7 +30,7 @@ class TrainingLine:
         self._loss: float | None = None
         self._share = 0.0
         self._first_share: float | None = None
-        self._started = time.monotonic()
+        self._started = self._printed = time.monotonic()
 
     def on_step(self, step: int, loss: float, share_done: float, wait_s: float) -> None:
         """Called after each step with the share of the budget that is spent."""
@@ -41,6 +43,8 @@ class TrainingLine:
                 self._open_bar()
             words = f"loss {self._loss:.3f}{self._pace}{self._dice}"
             self._bar.update(self._task, completed=min(share_done, 1.0), left=self._left(), words=words)
+        elif time.monotonic() - self._printed >= LINE_EVERY_S:
+            self._print(f"  step {step} ({min(share_done, 1):.0%})  loss {self._loss:.4f}{self._still()}")
 
     def on_event(self, event: dict[str, Any]) -> None:
         """Called with each event of the log."""
@@ -56,11 +60,14 @@ class TrainingLine:
         elif event["event"] == "epoch":
             pace = f"{event['samples_per_s']:.1f} samples/s  waiting for data {event['wait_share']:.0%}"
             self._pace = f"  {pace}"
-            left = self._left()
             self._print(
                 f"epoch {event['epoch']:4d} ({min(self._share, 1):4.0%})  step {event['step']:6d}  "
-                f"loss {event['train_loss']:.4f}  lr {event['lr']:.1e}  {pace}" + (f"  {left} left" if left else "")
+                f"loss {event['train_loss']:.4f}  lr {event['lr']:.1e}  {pace}{self._still()}"
             )
+
+    def _still(self) -> str:
+        left = self._left()
+        return f"  {left} left" if left else ""
 
     def _left(self) -> str:
         """The time left, from what the share of the budget spent since the start of this command took."""
@@ -77,6 +84,7 @@ class TrainingLine:
             self._bar = None
 
     def _print(self, text: str) -> None:
+        self._printed = time.monotonic()
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
