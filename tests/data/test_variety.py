@@ -157,4 +157,5 @@ def test_every_third_scan_is_cropped():
 def test_they_make_a_data_set_with_one_channel(tmp_path):
     dataset = read_dataset(write_dataset(tmp_path, 2, 7, SPACING_MM, varied=True))
     assert tuple(dataset.channels) == ("FLAIR",)
+    assert [files.case for files in dataset.training] == ["FLAIR_7_001", "FLAIR_7_002"]
     assert nifti.read(dataset.training[0].image).array.shape[0] == 1

@@ -19,7 +19,7 @@ LINE_EVERY_S = 30.0  # elsewhere than in a terminal, at the least
 
 
 class TrainingLine:
-    """Progress on standard error: a bar in a terminal; elsewhere a line an epoch, and short ones between slow epochs."""
+    """Progress on standard error: a bar in a terminal; elsewhere a line an epoch, and some between slow ones."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget

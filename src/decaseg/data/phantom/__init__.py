@@ -40,7 +40,8 @@ def write_dataset(
 ) -> Path:
     """Writes `cases` cases and, last, dataset.json under `root`, and returns it; the bytes do not depend on `workers`.
 
-    `varied`: FLAIR alone, of the wide variety that a network for real patients is trained on (`variety`).
+    `varied`: FLAIR alone, of the wide variety that a network for real patients is trained on (`variety`),
+    with the seed in cases' names.
     `on_case(done, total)` is called in the caller's thread after each case.
     """
     _checked(seed, spacing_mm)
@@ -48,15 +49,14 @@ def write_dataset(
         raise ValueError(f"cases {cases}: a data set needs at least 1")
     if workers is not None and workers < 1:
         raise ValueError(f"workers {workers}: must be at least 1, or None for one a processor")
-    from decaseg.data.phantom.dataset import write_cases
+    from decaseg.data.phantom.dataset import Kind, write_cases
 
+    kind = Kind(CHANNELS, LABELS)
     if varied:
         from decaseg.data.phantom.variety import draw_varied_case
 
-        return write_cases(
-            Path(root), cases, seed, spacing_mm, workers, on_case, CHANNELS[:1], LABELS, draw_varied_case
-        )
-    return write_cases(Path(root), cases, seed, spacing_mm, workers, on_case, CHANNELS, LABELS)
+        kind = Kind(CHANNELS[:1], LABELS, draw_varied_case, f"FLAIR_{seed}")
+    return write_cases(Path(root), cases, seed, spacing_mm, workers, on_case, kind)
 
 
 def _checked(seed: int, spacing_mm: float) -> None:

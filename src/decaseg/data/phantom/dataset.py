@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -23,6 +24,22 @@ DESCRIPTION = (
 Draw = Callable[[int, int, float, Callable[[], None] | None], tuple[Volume, Volume]]
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What is drawn: channels, label values, the function that draws a case, and how cases' names begin.
+
+    Cases are told apart by their names: no two data sets that a training and a judgement may both see share any.
+    """
+
+    channels: tuple[str, ...]
+    labels: Mapping[int, str]
+    draw: Draw = draw_case
+    prefix: str = "DEMO"
+
+    def name(self, number: int) -> str:
+        return f"{self.prefix}_{number:03d}"
+
+
 def write_cases(
     root: Path,
     cases: int,
@@ -30,9 +47,7 @@ def write_cases(
     spacing_mm: float,
     workers: int | None,
     on_case: Callable[[int, int], None] | None,
-    channels: tuple[str, ...],
-    labels: dict[int, str],
-    draw: Draw = draw_case,
+    kind: Kind,
 ) -> Path:
     """Writes every case, then dataset.json, so that whoever finds that file finds all it lists.
 
@@ -45,7 +60,7 @@ def write_cases(
     numbers = range(1, cases + 1)
     with ThreadPoolExecutor(workers or min(cases, os.cpu_count() or 1)) as pool:
         try:
-            jobs = [pool.submit(_write_case, root, seed, number, spacing_mm, stop, draw) for number in numbers]
+            jobs = [pool.submit(_write_case, root, seed, number, spacing_mm, stop, kind) for number in numbers]
             for done, job in enumerate(as_completed(jobs), 1):
                 job.result()
                 if on_case is not None:
@@ -54,7 +69,7 @@ def write_cases(
             stop.set()  # the cases under way end at their next stage, those not begun never begin
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    write_json(root / "dataset.json", _document(cases, channels, labels))
+    write_json(root / "dataset.json", _document(cases, kind))
     return root
 
 
@@ -67,23 +82,19 @@ def _make_way(document: Path) -> None:
         document.unlink()
 
 
-def _write_case(root: Path, seed: int, number: int, spacing_mm: float, stop: Event, draw: Draw) -> None:
+def _write_case(root: Path, seed: int, number: int, spacing_mm: float, stop: Event, kind: Kind) -> None:
     def between() -> None:
         if stop.is_set():
             raise CancelledError
 
-    image, label = draw(seed, number, spacing_mm, between)
+    image, label = kind.draw(seed, number, spacing_mm, between)
     between()
-    nifti.write(root / "imagesTr" / f"{_name(number)}.nii.gz", image)
-    nifti.write(root / "labelsTr" / f"{_name(number)}.nii.gz", label)
+    nifti.write(root / "imagesTr" / f"{kind.name(number)}.nii.gz", image)
+    nifti.write(root / "labelsTr" / f"{kind.name(number)}.nii.gz", label)
 
 
-def _name(number: int) -> str:
-    return f"DEMO_{number:03d}"
-
-
-def _document(cases: int, channels: tuple[str, ...], labels: dict[int, str]) -> dict[str, object]:
-    names = [f"{_name(number)}.nii.gz" for number in range(1, cases + 1)]
+def _document(cases: int, kind: Kind) -> dict[str, object]:
+    names = [f"{kind.name(number)}.nii.gz" for number in range(1, cases + 1)]
     return {
         "name": NAME,
         "description": DESCRIPTION,
@@ -91,8 +102,8 @@ def _document(cases: int, channels: tuple[str, ...], labels: dict[int, str]) -> 
         "licence": "Apache-2.0",
         "release": "1.0",
         "tensorImageSize": "4D",
-        "modality": {str(i): name for i, name in enumerate(channels)},
-        "labels": {str(value): name for value, name in labels.items()},
+        "modality": {str(i): name for i, name in enumerate(kind.channels)},
+        "labels": {str(value): name for value, name in kind.labels.items()},
         "numTraining": cases,
         "numTest": 0,
         "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names],
