@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decaseg.storage import no_memory
+
 # Libraries that not everyone installs, and the extra that brings each to where it is needed.
 EXTRAS = {
     "torch": "train",
@@ -51,11 +53,13 @@ def one_line(error: Exception) -> str | None:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
         text = f"{error.format_message()}{hint}"
+    elif no_memory.refused(error):
+        text = no_memory.in_words(error)
     elif isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         text = f"{place}{error.strerror or error}; check the path, its permissions and the free space"
-    elif isinstance(error, ValueError | FloatingPointError | MemoryError):
-        text = str(error) or "not enough memory; use a smaller --patch or --batch-size"
+    elif isinstance(error, ValueError | FloatingPointError):
+        text = str(error)
     elif isinstance(error, ModuleNotFoundError) and (library := str(error.name).partition(".")[0]) in EXTRAS:
         ways = f"pip install 'decaseg[{EXTRAS[library]}]', or 'decaseg[all]' for all commands"
         text = f"this needs {library}, which is not installed; {ways}"

@@ -64,6 +64,20 @@ def test_any_flipped_bit_is_noticed_or_changes_nothing(paths):
     assert noticed > 50
 
 
+def test_a_checkpoint_for_which_there_is_no_memory_is_not_called_damaged(paths, monkeypatch):
+    """torch says so in a RuntimeError; renaming the file would cost what was trained."""
+    save_checkpoint(*paths, {"step": 1, "x": torch.ones(3)})
+
+    def refuse(*words, **more):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", refuse)
+        with pytest.raises(MemoryError, match="can't allocate memory"):
+            load_checkpoint(*paths)
+    assert load_checkpoint(*paths)["step"] == 1
+
+
 def test_an_absent_last_falls_back_and_says_so(paths):
     for step in (1, 2):
         save_checkpoint(*paths, {"step": step})

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from decaseg.storage import no_memory
+
 PROBE_BYTES = 1 << 20
 
 
@@ -37,6 +39,8 @@ def save_model(model: Any, path: Path, compress_to_fp16: bool = False) -> None:
     try:
         import_openvino().save_model(model, str(path), compress_to_fp16=compress_to_fp16)
     except RuntimeError as error:
+        if no_memory.refused(error):
+            raise MemoryError(str(error)) from error
         with path.with_suffix(".probe").open("wb") as probe:  # what is wrong is wrong with this file too
             probe.write(bytes(PROBE_BYTES))
             probe.flush()

@@ -13,6 +13,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from decaseg.storage import no_memory
 from decaseg.storage.files import replacing, write_bytes
 from decaseg.storage.sealed import seal
 
@@ -44,9 +45,9 @@ def load_checkpoint(path: Path, previous: Path, tell: Callable[[str], None] = la
         candidate.open("rb").close()  # an OSError of permissions says nothing about what the file holds
         try:
             state = _load(candidate)
-        except MemoryError:
-            raise
         except Exception as error:
+            if no_memory.refused(error):  # torch says so in a RuntimeError: the file is not damaged
+                raise MemoryError(f"{candidate}: {error}") from error
             problem = f"it cannot be read ({' '.join(str(error).split())[:80] or type(error).__name__})"
             tell(f"{candidate}: is damaged and renamed to {DAMAGED}: {problem}")
             with suppress(OSError):

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from decaseg.storage import no_memory
+
 
 class OnnxEngine:
     """An ONNX Runtime session on the processor."""
@@ -30,7 +32,8 @@ class OnnxEngine:
             self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             reason = str(error).strip().splitlines()[-1]
-            raise ValueError(f"{model}: ONNX Runtime cannot load it ({reason}); export it again") from None
+            unloaded = ValueError(f"{model}: ONNX Runtime cannot load it ({reason}); export it again")
+            raise no_memory.or_else(error, unloaded) from None
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -38,7 +41,8 @@ class OnnxEngine:
             result = self._session.run(None, {self._input: np.ascontiguousarray(windows)})
         except Exception as error:  # of windows that the model was not made for; its classes are ONNX Runtime's own
             reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"{self._model}: ONNX Runtime cannot run it ({reason}); export it again") from None
+            unrun = ValueError(f"{self._model}: ONNX Runtime cannot run it ({reason}); export it again")
+            raise no_memory.or_else(error, unrun) from None
         return np.asarray(result[0], dtype=np.float32)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from decaseg.storage import no_memory
 from decaseg.storage.openvino_door import import_openvino
 from decaseg.storage.processor import cpu_flags
 
@@ -25,6 +26,7 @@ class OpenVinoEngine:
     OpenVINO would choose bf16 by itself where it can; a bundle that was gated in fp32 must run in fp32, so the
     precision is always asked for by name. A processor that has no bf16 gets fp32. It may be called from several threads
     at once: with `streams`, so many windows are computed side by side, each by its share of the processor's threads.
+    MemoryError where memory is refused: another process must go on then, for OpenVINO's caches keep what failed.
     """
 
     name = "openvino"
@@ -50,7 +52,8 @@ class OpenVinoEngine:
             self._compiled = core.compile_model(str(model), "CPU", options)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise ValueError(f"{model}: OpenVINO cannot load it ({reason}); export it again") from None
+            unloaded = ValueError(f"{model}: OpenVINO cannot load it ({reason}); export it again")
+            raise no_memory.or_else(error, unloaded) from None
         self.precision = _precision_of(self._compiled, quantised=asked.startswith("int8"))
         # OpenVINO's binding looks numpy up when it first hands out an array. Two threads that do so at once wait for
         # each other for ever (one has the interpreter's lock, one the binding's; OpenVINO 2026.4). So it is done here.
@@ -68,11 +71,17 @@ class OpenVinoEngine:
             self._own.request = self._compiled.create_infer_request()
         request = self._own.request
         try:
-            request.infer([np.ascontiguousarray(windows)], share_inputs=True)
+            # Not `infer`: with one thread it keeps errors to itself, and the output of the call before stays (2026.4).
+            request.start_async([np.ascontiguousarray(windows)], share_inputs=True)
+            request.wait()
         except RuntimeError as error:  # windows that the model was not made for
             reason = str(error).strip().splitlines()[-1]
-            raise ValueError(f"{self._made_from[0]}: OpenVINO cannot run it ({reason}); export it again") from None
-        return np.asarray(request.get_output_tensor(0).data, dtype=np.float32)
+            unrun = ValueError(f"{self._made_from[0]}: OpenVINO cannot run it ({reason}); export it again")
+            raise no_memory.or_else(error, unrun) from None
+        logits = np.asarray(request.get_output_tensor(0).data, dtype=np.float32)
+        if len(logits) != len(windows):
+            raise MemoryError(f"OpenVINO gave {len(logits)} results for {len(windows)} windows")
+        return logits
 
     def in_streams(self, streams: int) -> OpenVinoEngine:
         """The same model, compiled anew for so many windows at once."""

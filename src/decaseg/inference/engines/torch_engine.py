@@ -12,6 +12,7 @@ from torch import nn
 from decaseg.nets.device import autocast, choose_device, choose_precision, set_threads
 from decaseg.nets.spec import NetworkSpec
 from decaseg.nets.unet import build
+from decaseg.storage import no_memory
 from decaseg.storage.sealed import verify
 
 
@@ -43,7 +44,8 @@ def load_network(weights: Path, spec: NetworkSpec) -> nn.Module:
         verify(weights)
         found = load_file(weights)
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise ValueError(f"{weights}: cannot be read as safetensors ({error}); copy the run again") from None
+        unread = ValueError(f"{weights}: cannot be read as safetensors ({error}); copy the run again")
+        raise no_memory.or_else(error, unread) from None
     try:
         model.load_state_dict(found)
     except RuntimeError:
