@@ -2,6 +2,7 @@
 
     python benchmarks/faults/campaign.py kills --count 200 --seed 0
     python benchmarks/faults/campaign.py disks --count 25 --seed 0
+    python benchmarks/faults/campaign.py memory --count 25 --seed 0
     python benchmarks/faults/campaign.py processes --count 40 --seed 0
     python benchmarks/faults/campaign.py torchrun --count 2
     python benchmarks/faults/campaign.py sharing --count 50 --seed 0
@@ -17,20 +18,19 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
+from refused import memory  # noqa: E402
+from tally import Tally  # noqa: E402
 from tests.faults.ranks import LAUNCHER  # noqa: E402
 from tests.faults.trials import failed, fresh, killed, mounted, rerun, spoken, sweep, unmounted  # noqa: E402
 from tests.faults.warm import Warm  # noqa: E402
@@ -44,33 +44,6 @@ from decaseg.storage.rundir import RunDir  # noqa: E402
 
 NAMES = ("preprocess", "train", "predict", "evaluate", "export", "download")
 LONG = [*TRAIN, "--batch-size", "2", "--precision", "fp32", "--epochs", "1000000"]
-
-
-@dataclass
-class Tally:
-    """One row: how often, what came of it, what went wrong, and seconds."""
-
-    fault: str
-    count: int = 0
-    came: Counter = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    def add(self, came: str, wrong: list[str], seconds: float | None = None) -> None:
-        self.count += 1
-        self.came[came] += 1
-        self.wrong += wrong
-        for one in wrong:
-            print(f"WRONG {self.fault}: {one}", file=sys.stderr, flush=True)
-        if seconds is not None:
-            self.seconds.append(seconds)
-
-    def __str__(self) -> str:
-        came = ", ".join(f"{number} {what}" for what, number in self.came.most_common())
-        times = ""
-        if self.seconds:
-            times = f"; {statistics.median(self.seconds):.1f} s in the median, {max(self.seconds):.1f} at most"
-        return f"| {self.fault} | {self.count} | {came}{times} | {len(self.wrong) or 'none'} |"
 
 
 @contextmanager
@@ -309,7 +282,8 @@ def until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-CAMPAIGNS = {"kills": kills, "disks": disks, "processes": processes, "torchrun": torchrun, "sharing": sharing}
+CAMPAIGNS = {"kills": kills, "disks": disks, "memory": memory, "processes": processes, "torchrun": torchrun,
+             "sharing": sharing}  # fmt: skip
 
 
 def main() -> int:

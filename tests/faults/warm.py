@@ -52,7 +52,8 @@ class Warm:
     def start(self, words: list[str], said: Path, **how: Any) -> int:
         """Forks a child that runs the command; `how`: `disk` (arguments of Disk), `limits`, `call` (module:function
         in place of the command line), `counted` (a file for the operations that were made), `env`, `patch` (module:name
-        and its value), `shm_kib` (the size of its own /dev/shm; 77 where that may not be made)."""
+        and its value), `shm_kib` (the size of its own /dev/shm; 77 where that may not be made), `room_kib` (address
+        space beyond what it has at first), `grown` (a file for the KiB of it that were taken at most)."""
         return int(self._ask({"do": "start", "words": [*map(str, words)], "said": str(said), **how}))
 
     def wait(self, child: int) -> int:
@@ -106,6 +107,10 @@ def child(order: dict[str, Any]) -> int:
         setattr(importlib.import_module(module), name, value)
     for name, value in order.get("limits", {}).items():
         resource.setrlimit(getattr(resource, name), (value, value))
+    at_first_kib = _address_space_kib("VmSize")
+    if "room_kib" in order:
+        most = 1024 * (at_first_kib + order["room_kib"])
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     disk = None
     if "disk" in order:
         disk = Disk(**order["disk"])
@@ -120,6 +125,8 @@ def child(order: dict[str, Any]) -> int:
         code = _told(lambda: call(order["words"]))
     if "counted" in order and disk is not None:
         _put(order["counted"], disk.made)
+    if "grown" in order:
+        _put(order["grown"], _address_space_kib("VmPeak") - at_first_kib)
     if "modules" in order:
         _put(order["modules"], sorted(sys.modules))
     return code
@@ -131,6 +138,12 @@ def _small_shared_memory(kib: int) -> bool:
         return False
     mounts = (["--make-rprivate", "/"], ["-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", "/dev/shm"])
     return all(subprocess.run(["mount", *words], capture_output=True).returncode == 0 for words in mounts)
+
+
+def _address_space_kib(which: str) -> int:
+    """VmSize: now; VmPeak: at most."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith(which))
 
 
 def _told(work: Any) -> int:
