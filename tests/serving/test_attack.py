@@ -6,13 +6,17 @@ import gzip
 import http.client
 import json
 import os
+import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from decaseg.storage import nifti
+from decaseg.volume import Volume
 from tests.serving.mutants import MUTATIONS, form
 from tests.serving.running import RAW, Running
 
@@ -160,6 +164,20 @@ def test_a_model_that_crashes_is_back_within_seconds_and_the_job_is_done_again(s
     status, _, _ = slow.predict(image)  # waits for the third process
     assert status == 200
     assert slow.metrics()["decaseg_worker_starts_total"] == 3
+
+
+def test_a_model_that_is_refused_memory_is_replaced_and_later_images_are_served(slow, image, tmp_path):
+    """OpenVINO's caches keep what failed for want of memory, so the process cannot go on."""
+    assert slow.predict(image)[0] == 200
+    model, path = slow.model_pid(), tmp_path / "a.nii.gz"
+    lines = Path(f"/proc/{model}/status").read_text().splitlines()
+    now = next(int(line.split()[1]) for line in lines if line.startswith("VmSize")) << 10
+    resource.prlimit(model, resource.RLIMIT_AS, (now, now))
+    nifti.write(path, Volume.of(np.zeros((1, 256, 256, 256), np.uint8)))
+    status, _, answer = slow.predict(path.read_bytes())
+    assert status == 413 and json.loads(answer)["error"] == "too_large", answer
+    assert slow.predict(image)[0] == 200 and slow.model_pid() != model
+    assert slow.files() == []
 
 
 def drip(server, head: bytes, cut: list[float], count: int) -> None:

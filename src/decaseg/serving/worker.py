@@ -28,7 +28,7 @@ from decaseg.inference.restore import Wanted
 from decaseg.serving.limits import GROWTH, SMALL_VOXELS
 from decaseg.serving.logs import where
 from decaseg.serving.refusal import Refusal, too_large
-from decaseg.storage import nifti
+from decaseg.storage import nifti, no_memory
 from decaseg.volume import Volume
 
 Read = TypeVar("Read")
@@ -119,10 +119,12 @@ def _answer(loaded: Loaded, message: Mapping[str, Any], tell: _Teller, connectio
         tell("failed", job=job, error=where(error))
     except Refusal as refusal:
         tell("refused", job=job, status=refusal.status, code=refusal.code, sentence=refusal.sentence)
-    except MemoryError:
-        tell("refused", job=job, status=413, code="too_large", sentence="the image needs more memory than there is")
     except Exception as error:
-        tell("failed", job=job, error=where(error))
+        if not no_memory.refused(error):
+            tell("failed", job=job, error=where(error))
+            return
+        tell("refused", job=job, status=413, code="too_large", sentence="the image needs more memory than there is")
+        raise SystemExit(1) from None  # OpenVINO's caches keep what failed: later images need another process
 
 
 def predict(
