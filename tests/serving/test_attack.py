@@ -172,7 +172,8 @@ def test_a_model_that_is_refused_memory_is_replaced_and_later_images_are_served(
     model, path = slow.model_pid(), tmp_path / "a.nii.gz"
     lines = Path(f"/proc/{model}/status").read_text().splitlines()
     now = next(int(line.split()[1]) for line in lines if line.startswith("VmSize")) << 10
-    resource.prlimit(model, resource.RLIMIT_AS, (now, now))
+    most = now + (24 << 20)  # room for the image's 16 MiB, not for 64 as float32
+    resource.prlimit(model, resource.RLIMIT_AS, (most, most))
     nifti.write(path, Volume.of(np.zeros((1, 256, 256, 256), np.uint8)))
     status, _, answer = slow.predict(path.read_bytes())
     assert status == 413 and json.loads(answer)["error"] == "too_large", answer
