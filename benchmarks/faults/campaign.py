@@ -43,6 +43,7 @@ from decaseg.storage.provenance import processor_name  # noqa: E402
 from decaseg.storage.rundir import RunDir  # noqa: E402
 
 NAMES = ("preprocess", "train", "predict", "evaluate", "export", "download")
+SHORT = (2000, 3000, 5000, 8000, 12_000, 20_000, 30_000, 40_000, 70_000, 120_000, 200_000)  # bytes a file
 LONG = [*TRAIN, "--batch-size", "2", "--precision", "fp32", "--epochs", "1000000"]
 
 
@@ -76,15 +77,18 @@ def disks(made: Made, warm: Warm, folder: Path, told: argparse.Namespace) -> Ite
     for name in told.only or NAMES[:-1]:
         place = folder / "out" / name
         place.parent.mkdir(exist_ok=True)
-        tally = Tally(f"{name}: the n-th operation fails, every {told.stride}. n")
+        tally = Tally(f"{name}: the n-th operation fails, every {told.stride}. n from {told.first}")
         if name == "export":  # a process each: OpenVINO counts the names it gives to nodes
-            for number in range(1, made.steps[name] + 1, told.stride):
+            for number in range(told.first, made.steps[name] + 1, told.stride):
                 found = failed(made, warm, name, fresh(place), number)
                 tally.add(f"exit {found.code}", found.wrong + rerun(made, warm, name, place).wrong, found.seconds)
         else:
-            for number, what, code, wrong in sweep(made, warm, name, place, again=True, stride=told.stride):
+            outcomes = sweep(made, warm, name, place, again=True, stride=told.stride, first=told.first)
+            for number, what, code, wrong in outcomes:
                 tally.add(f"exit {code}", [f"{number} ({what}): {one}" for one in wrong])
         yield tally
+        if told.count == 0:
+            continue
         draw, tally = random.Random(told.seed), Tally(f"{name}: full from a random operation on")
         for _ in range(told.count):
             at = draw.randint(1, made.steps[name])
@@ -118,12 +122,12 @@ def small_disks(made: Made, warm: Warm, folder: Path, told: argparse.Namespace, 
 def limits(made: Made, warm: Warm, folder: Path, name: str) -> Tally:
     """ulimit -n and -f, and a /dev/shm of 4 KiB."""
     tally, said, out = (
-        Tally(f"{name}: ulimit -n 7 to 24, -f 2 to 200 KB, /dev/shm of 4 KiB"),
+        Tally(f"{name}: ulimit -n 7 to 19, -f 2 to 200 KB, /dev/shm of 4 KiB"),
         folder / "said.txt",
         folder / "out" / name,
     )
-    few = [{"limits": {"RLIMIT_NOFILE": n}} for n in (7, 8, 10, 12, 14, 24)]
-    short = [{"limits": {"RLIMIT_FSIZE": n}} for n in (2000, 5000, 20_000, 40_000, 200_000)]
+    few = [{"limits": {"RLIMIT_NOFILE": n}} for n in range(7, 20)]
+    short = [{"limits": {"RLIMIT_FSIZE": n}} for n in SHORT]
     for how in (*few, *short, {"shm_kib": 4}):
         code = made.works[name].run(warm, fresh(out), said, **how)
         wrong = [] if name == "preprocess" and code == 1 else spoken(code, said.read_text())
@@ -293,6 +297,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=NAMES)
     parser.add_argument("--stride", type=int, default=1, help="disks: fail every so many-th operation only")
+    parser.add_argument("--first", type=int, default=1, help="disks: and begin with this one; --count 0: nothing else")
     parser.add_argument("--folder", type=Path, help="where it works; default: a temporary folder")
     told = parser.parse_args()
     done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)

@@ -143,13 +143,14 @@ def _again(told: Mapping[str, Any], folder: Path) -> list[str]:
 def sweep(
     made: Made, warm: Warm, name: str, folder: Path, below: str = "", old: Path | None = None, lasting: bool = False,
     stride: int = 1, again: bool = False, more: Sequence[str] = (), whole: Mapping[str, str] | None = None,
+    first: int = 1,
 ) -> list[list[Any]]:  # fmt: skip
     """`every_n` of a work, operations in `folder/below` only; all of its findings."""
     work, order = made.works[name], folder.parent / "order.json"
     order.write_text(json.dumps({
         "name": name, "words": [*work.words(folder), *more], "folder": str(folder), "under": str(folder / below),
         "old": None if old is None else str(old), "whole": made.whole[name] if whole is None else whole,
-        "moves_on": list(work.moves_on), "lasting": lasting, "stride": stride, "first": 1, "again": again,
+        "moves_on": list(work.moves_on), "lasting": lasting, "stride": stride, "first": first, "again": again,
         "call": work.how.get("call"),
     }))  # fmt: skip
     said = folder.parent / "said.txt"
