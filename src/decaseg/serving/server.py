@@ -17,6 +17,7 @@ import uvicorn
 
 from decaseg.serving.access import Access, is_loopback
 from decaseg.serving.app import Service, make_app
+from decaseg.serving.heap import return_freed_memory
 from decaseg.serving.intake import Intake
 from decaseg.serving.jobs import Jobs
 from decaseg.serving.limits import CONNECTIONS, HEAD_BYTES, Limits
@@ -205,11 +206,12 @@ async def _finish_jobs(service: Service) -> None:
 
 
 async def _sweep(service: Service) -> None:
-    """Removes what is too old even while nobody asks."""
+    """Removes what is too old even while nobody asks, and gives freed memory back."""
     while True:
         await asyncio.sleep(SWEEP_S)
         service.jobs.forget_old()
         service.sessions.forget_old()
+        return_freed_memory()
 
 
 def _bind(where: Where) -> socket.socket:
