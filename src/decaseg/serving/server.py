@@ -17,7 +17,7 @@ import uvicorn
 
 from decaseg.serving.access import Access, is_loopback
 from decaseg.serving.app import Service, make_app
-from decaseg.serving.heap import return_freed_memory
+from decaseg.serving.heap import keep_little, return_freed_memory
 from decaseg.serving.intake import Intake
 from decaseg.serving.jobs import Jobs
 from decaseg.serving.limits import CONNECTIONS, HEAD_BYTES, Limits
@@ -84,6 +84,7 @@ def serve(
     """
     _refuse_tls(where)
     listener = _bind(where)
+    keep_little()
     try:
         _allow_connections()
         spool = Spool(spool_root, limits.spool_bytes)
