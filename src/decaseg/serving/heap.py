@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
-
 LARGE_BYTES = 64 << 10
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
 

@@ -82,9 +82,9 @@ def serve(
 
     `open_model` is called in another process, so it must be a function that can be pickled.
     """
+    keep_little()
     _refuse_tls(where)
     listener = _bind(where)
-    keep_little()
     try:
         _allow_connections()
         spool = Spool(spool_root, limits.spool_bytes)
