@@ -166,9 +166,7 @@ def fit(
     before_s, started = state.elapsed_s, time.perf_counter()
     saved_at, save_s = started, 0.0
     budget, ranks = settings.budget, hooks.ranks
-    rate = float(
-        state.optimiser.param_groups[0]["lr"]
-    )  # where the budget was spent before: a shorter one than was begun
+    rate = float(state.optimiser.param_groups[0]["lr"])  # to be told where a shorter budget is spent already
     state.model.train()
     while (progress := budget.progress(state.step, state.elapsed_s)) < 1 and not _out_of_patience(state):
         rate = settings.lr * settings.schedule(progress) * (state.plateau.factor if state.plateau else 1.0)
