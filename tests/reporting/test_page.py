@@ -193,7 +193,7 @@ def test_the_headline_has_the_interval_that_the_scores_have(tmp_path):
 
 
 def test_sums_of_predictions_are_not_for_readers(tmp_path):
-    sums = {case: "5eed" * 16 for case in CASES}
+    sums = dict.fromkeys(CASES, "5eed" * 16)
     page = text_of(build_report(write_evaluation(tmp_path / "e", CASES, predictions_sha256=sums, engine="onnx")))
     assert "onnx" in page and "5eed5eed" not in page and "predictions_sha256" not in page
 
