@@ -33,6 +33,18 @@ def test_whichever_operation_fails_what_was_there_stays_and_one_line_says_why(ma
     assert {what for _, what, *_ in found} >= ({"open", "write"} if name == "preprocess" else {"fsync", "replace"})
 
 
+def test_whichever_operation_of_drawing_fails_all_scores_are_there(made, warm, tmp_path):
+    out, failures = tmp_path / "out", 0
+    for number in range(made.steps["evaluate"] - 1, made.steps["pictures"] + 1):  # those before it: the test above
+        one = failed(made, warm, "pictures", fresh(out), number)
+        assert one.wrong == [], (number, one)
+        if "drawing pictures" in one.said:
+            assert contents(out).items() >= made.whole["evaluate"].items(), (number, one)
+            assert "decaseg draw" in one.said and one.code in (0, 2), (number, one)
+            failures += "the rest: decaseg draw" in one.said
+    assert failures > 3
+
+
 def test_whichever_operation_of_an_export_fails_the_bundle_is_the_old_one_or_the_new_one(made, warm, half, tmp_path):
     """Every n of putting a bundle in place of another, and every thirteenth of a whole export: a process each,
     since OpenVINO counts the names it gives to nodes."""

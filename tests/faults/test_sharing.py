@@ -41,7 +41,7 @@ def test_of_two_trainings_that_start_at_once_one_trains_what_its_run_says(made, 
         assert read_json(run.recipe)["seed"] == read_json(run.provenance)["seed"] == codes.index(0) + 1
 
 
-@pytest.mark.parametrize("name", ["preprocess", "predict", "evaluate", "export"])
+@pytest.mark.parametrize("name", ["preprocess", "predict", "evaluate", "pictures", "export"])
 def test_two_at_once_on_one_folder_share_it_or_one_is_refused(made, warm, tmp_path, name):
     work, folder = made.works[name], tmp_path / "out"
     for _ in range(ROUNDS):

@@ -170,7 +170,8 @@ class Made:
 
 
 def works_of(root: Path, data: Path, url: str, train: list[str] | None = None, gate: bool = False) -> dict[str, Work]:
-    """The works; `root/run` and `root/bundle` must be there before predict, evaluate and export are run.
+    """The works; `root/run` and `root/bundle` must be there before predict, evaluate, pictures (evaluate that
+    draws) and export are run.
 
     `train`: other options than TRAIN; `gate`: exports go through the parity gate.
     """
@@ -191,6 +192,8 @@ def works_of(root: Path, data: Path, url: str, train: list[str] | None = None, g
                                               "--threads", "1"]),
         "evaluate": Work("evaluate", lambda f: ["evaluate", f"{root}/bundle", "--data", str(data), "--out", str(f),
                                                 "--threads", "1", "--no-pictures"]),
+        "pictures": Work("pictures", lambda f: ["evaluate", f"{root}/bundle", "--data", str(data), "--out", str(f),
+                                                "--threads", "1", "--animations", "none"]),
         "download": Work("download", lambda f: ["download", "4", "--root", str(f), "--url", url]),
     }  # fmt: skip
 
