@@ -103,10 +103,11 @@ def beside_slow_ones(server: Running, pairs: list[tuple[bytes, bytes]], connecti
     cut: list[float] = []
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
     heads = (head + b"Content-Length: 100000\r\n\r\n", head + b"X: ")
-    threads = [threading.Thread(target=drip, args=(server, h, cut, connections // len(heads))) for h in heads]
+    count, opened = connections // len(heads), threading.Barrier(len(heads) + 1)
+    threads = [threading.Thread(target=drip, args=(server, h, cut, count, opened)) for h in heads]
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    opened.wait()
     beside = latencies(8)
     for thread in threads:
         thread.join()
