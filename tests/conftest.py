@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 
+import pytest
 from hypothesis import settings
 
 # What commands remember of files between runs goes to a folder of the tests' own, also in processes that they start.
@@ -17,3 +18,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 settings.register_profile("house", deadline=None)  # how long an example takes is the machine's matter
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium for all tests of a file, which open pages of their own in it."""
+    from tests.reporting.viewer.chromium import chromium
+
+    with chromium() as opened:
+        yield opened
