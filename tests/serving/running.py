@@ -50,9 +50,7 @@ class Running:
                 raise
         self.process.stdout.close()
 
-    def ask(
-        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None, timeout=PATIENCE_S
-    ):
+    def ask(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None):
         """Status, headers (lower case) and body of an answer."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)) as connection:
             connection.request(method, path, body, headers or {})
