@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from surroundings import Client, Counter, Running, heading, memory_mib
-from tests.serving.running import RAW
+from tests.serving.running import RAW, until
 from tests.serving.test_attack import drip
 
 from decaseg.cli import call
@@ -91,8 +91,8 @@ def beside_slow_ones(server: Running, pairs: list[tuple[bytes, bytes]], connecti
     image, client = pairs[0][0], Client(server.port)
 
     def latencies(seconds: float) -> list[float]:
-        found, until = [], time.perf_counter() + seconds
-        while time.perf_counter() < until:
+        found, end = [], time.perf_counter() + seconds
+        while time.perf_counter() < end:
             started = time.perf_counter()
             assert client.ask(image, RAW)[0] == 200
             found.append(time.perf_counter() - started)
@@ -103,11 +103,11 @@ def beside_slow_ones(server: Running, pairs: list[tuple[bytes, bytes]], connecti
     cut: list[float] = []
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
     heads = (head + b"Content-Length: 100000\r\n\r\n", head + b"X: ")
-    count, opened = connections // len(heads), threading.Barrier(len(heads) + 1)
-    threads = [threading.Thread(target=drip, args=(server, h, cut, count, opened)) for h in heads]
+    count, before = connections // len(heads), server.descriptors()
+    threads = [threading.Thread(target=drip, args=(server, h, cut, count)) for h in heads]
     for thread in threads:
         thread.start()
-    opened.wait()
+    until(lambda: server.descriptors() >= before + count * len(heads))
     beside = latencies(8)
     for thread in threads:
         thread.join()

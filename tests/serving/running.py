@@ -117,6 +117,10 @@ class Running:
             ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def descriptors(self) -> int:
+        """How many files and connections the server has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def files(self) -> list[Path]:
         """Images, label maps and their folders."""
         return [path for path in self.spool.rglob("*") if path.parent != self.spool]
