@@ -19,18 +19,11 @@ from pathlib import Path
 
 import numpy as np
 from surroundings import Client, Counter, Running, heading, memory_mib
+from tests.attacks.servers import truths
 from tests.serving.running import RAW, until
 from tests.serving.test_attack import drip
 
-from decaseg.cli import call
-
 GROWTH = 0.05
-
-
-def truths(model: Path, images: list[Path], work: Path) -> list[tuple[bytes, bytes]]:
-    """Each image's bytes, and those of the command line's label map."""
-    assert call(["predict", str(model), *map(str, images), "--out", str(work / "predicted"), "--threads", "2"]) == 0
-    return [(image.read_bytes(), (work / "predicted" / image.name).read_bytes()) for image in images]
 
 
 def steady(server: Running, pairs: list[tuple[bytes, bytes]], requests: int, clients: int) -> bool:
@@ -129,7 +122,7 @@ def main() -> int:
     args = parser.parse_args()
     print(heading())
     with tempfile.TemporaryDirectory() as folder:
-        pairs = truths(args.model, args.images, Path(folder))
+        pairs = truths(args.model, args.images, Path(folder), threads=2)
         with Running(args.model, Path(folder) / "server", "--threads", 2) as server:
             good = [
                 steady(server, pairs, args.requests, args.clients),

@@ -18,11 +18,9 @@ import json
 import os
 import posix
 import resource
-import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -69,13 +67,6 @@ class Warm:
         code = self.run(words, said, modules=f"{said}.modules", **how)
         assert self._ask({"do": "import", "modules": json.loads(Path(f"{said}.modules").read_text())}) == "imported"
         return code
-
-    def killed_after(self, seconds: float, words: list[str], said: Path, **how: Any) -> int:
-        """Starts it, kills it after so long, and returns what came of it: -9, or its code where it was done."""
-        child = self.start(words, said, **how)
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)  # it is not waited for yet, so its number is nobody else's
-        return self.wait(child)
 
     def _ask(self, order: dict[str, Any]) -> str:
         assert self.process.stdin is not None
