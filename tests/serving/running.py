@@ -82,8 +82,8 @@ class Running:
     def connect(self, timeout: float = PATIENCE_S) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
-    def metrics(self) -> dict[str, float]:
-        lines = self.ask("GET", "/metrics")[2].decode().splitlines()
+    def metrics(self, headers: dict[str, str] | None = None) -> dict[str, float]:
+        lines = self.ask("GET", "/metrics", headers=headers)[2].decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
     def events(self) -> list[dict]:
