@@ -34,7 +34,7 @@ from decaseg.volume import Volume
 from decaseg.workflows.calibrating import Rows, Tally, calibration_document, calibration_note
 from decaseg.workflows.draw import draw_rest, rest_command
 from decaseg.workflows.matching import as_known
-from decaseg.workflows.models import Model, open_model
+from decaseg.workflows.opening import Model, open_model
 from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
 
 CASES = ("val", "all")
