@@ -93,14 +93,20 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
         call(["doctor"])
 
 
+COUNTED = "for _ in range(10_000_000): pass"
+COUNTED_S = 0.27  # of a processor that has half a second for --help, and nobody beside it
+
+
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
 def test_help_answers_at_once(words):
-    assert min(_processor_s([sys.executable, "-m", "decaseg", *words]) for _ in range(3)) < 0.5  # neighbours only add
+    """Within half a second of processor; on a slower one, or one with neighbours, in what counting takes longer too."""
+    taken = [(_processor_s("-m", "decaseg", *words), _processor_s("-c", COUNTED)) for _ in range(5)]
+    assert min(help_s / max(1.0, counted_s / COUNTED_S) for help_s, counted_s in taken) < 0.5, taken
 
 
-def _processor_s(words):
+def _processor_s(*words):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(words, check=True, capture_output=True)
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 

@@ -14,8 +14,16 @@ from decaseg.losses import LOSSES
 from decaseg.nets.spec import DOWNSAMPLING, NONLINEARITIES, NORMS, UPSAMPLING
 from decaseg.recipes import Recipe
 from decaseg.training.optimise import OPTIMISERS, SCHEDULES
+from tests.test_cli import COMMANDS
 
-HOW_TO = Path(__file__).parents[1] / "docs" / "how-to"
+ROOT = Path(__file__).parents[1]
+HOW_TO = ROOT / "docs" / "how-to"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("benchmarks/**/*.md")),
+]
 EVENTS = [
     {"event": "start", "time": 1.0, "step": 0},
     {"event": "epoch", "time": 2.0, "step": 10, "epoch": 1, "train_loss": 0.5, "lr": 0.1, "samples_per_s": None},
@@ -83,3 +91,51 @@ def test_the_scripts_for_trackers_run(tracker, tmp_path, monkeypatch):
     else:
         assert told[0]["config"]["loss"] == "dice_ce"
         assert epoch["epoch"]["train_loss"] == 0.5 and validation["validation"]["dice"]["b"] == 0.7
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+def headings(page):
+    """The anchors of its headings, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", line).lower()).replace(" ", "-") for line in lines
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        place, _, anchor = link.partition("#")
+        if place.startswith(("http:", "https:", "mailto:")):
+            continue
+        target = page.parent / place if place else page
+        assert target.exists(), link
+        assert not anchor or anchor in headings(target), link
+
+
+def test_every_page_and_decision_stands_in_the_table_of_contents():
+    told = (ROOT / "docs" / "README.md").read_text()
+    pages = [
+        *HOW_TO.glob("*.md"),
+        *(ROOT / "docs" / "decisions").glob("*.md"),
+        *(ROOT / "docs" / "explanation").glob("*.md"),
+    ]
+    missing = [name(page) for page in pages if f"/{page.name}" not in told]
+    assert not set(missing) - {"docs/how-to/track-with-mlflow.md"}, missing  # which train.md leads to
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted(HOW_TO.glob("*.md"))], ids=name
+)
+def test_commands_have_the_options_that_are_shown(page):
+    known = {
+        words: {o for p in command.params for o in (*p.opts, *p.secondary_opts)} for words, command in COMMANDS.items()
+    }
+    for line in re.findall(r"^(?:.*&& )?decaseg ([a-z][^#\n]+)", page.read_text().replace("\\\n", " "), re.MULTILINE):
+        words = line.split()
+        options = known.get((words[0],)) or known[(words[0], words[1])]
+        shown = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
+        assert shown <= options | {"--help", "--debug"}, line

@@ -26,23 +26,27 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "serving")]
 
 from surroundings import heading, memory_mib  # noqa: E402
 from tests.attacks.servers import TOKEN, Crowd, outside, truths, write_token  # noqa: E402
-from tests.serving.running import RAW, Running  # noqa: E402
+from tests.serving.running import RAW, Running, until  # noqa: E402
 
 GROWTH, AT_ONCE_S, BACK_S = 0.05, 1.0, 10.0
 
 
 def crashes(server: Running, crowd: Crowd, rounds: int) -> list[float]:
     """Seconds until the server is ready again after its model's process got SIGSEGV, `rounds` times."""
-    taken = []
+    taken, trusted = [], {"Authorization": f"Bearer {TOKEN}"}
+
+    def starts() -> float:
+        return server.metrics(trusted)["decaseg_worker_starts_total"]
+
     for _ in range(rounds):
+        before = starts()
         os.kill(server.model_pid(), signal.SIGSEGV)
         started = time.monotonic()
-        time.sleep(0.2)  # until it has noticed
-        while server.ask("GET", "/ready")[0] != 200:
-            time.sleep(0.02)
+        until(lambda before=before: starts() > before)  # it has noticed
+        until(lambda: server.ask("GET", "/ready")[0] == 200)
         taken.append(time.monotonic() - started)
         image, wanted = crowd.pairs[0]
-        if crowd.ask(image, {**RAW, "Authorization": f"Bearer {TOKEN}"}) != (200, wanted):
+        if crowd.ask(image, RAW | trusted) != (200, wanted):
             taken.append(float("inf"))
     return taken
 

@@ -244,9 +244,9 @@ def sharing(made: Made, warm: Warm, folder: Path, told: argparse.Namespace) -> I
         tally.add(f"exit {code}", wrong, time.monotonic() - begun)
     os.kill(first, signal.SIGKILL)
     warm.wait(first)
-    begun = time.monotonic()
     code = warm.run([*words, "--resume"], said)
-    tally.add("resumed where the lock was of a killed one" if code == 0 else f"exit {code}", [], None)
+    came = "resumed where the lock was of a killed one" if code == 0 else f"exit {code}"
+    tally.add(came, [] if code == 0 else [said.read_text()])
     yield tally
     tally = Tally("two trainings start at once in a new RUN")
     for number in range(rounds):

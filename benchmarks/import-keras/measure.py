@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from decaseg.data.normalise import middle
 from decaseg.storage import nifti
 from decaseg.storage.layouts import read_dataset
-from decaseg.workflows.models import open_model
+from decaseg.workflows.opening import open_model
 
 
 def as_intel_did(array: np.ndarray, crop: tuple[int, int, int]) -> np.ndarray:

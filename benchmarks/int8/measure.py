@@ -41,7 +41,7 @@ from decaseg.storage.layouts import read_dataset
 from decaseg.storage.provenance import processor_name
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import read_pair
-from decaseg.workflows.models import load, make_predictor
+from decaseg.workflows.opening import load, make_predictor
 
 GOALS = {"torch bf16 channels-last": 2.0, "torch fp32": 6.0}  # how many times as fast int8 is to be
 COMMAND = [sys.executable, "-m", "decaseg"]

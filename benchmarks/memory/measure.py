@@ -85,7 +85,7 @@ def one_point(edge: int, batch: int, precision: str, saving: str, steps: int) ->
         processor_ends.append(time.process_time())
 
     hooks = Hooks(lambda *a, **k: None, on_step, None, lambda now: None, lambda: False)  # type: ignore[arg-type]
-    batches = read_ahead(PatchSampler(cases, augment.source_shape, batch, 0.0, 0), 0)
+    batches = read_ahead(PatchSampler(cases, augment.source_shape, batch, 0.0, 0), 0, 3 if saving == "none" else 1)
     cpu = torch.device("cpu")
     try:
         fit(

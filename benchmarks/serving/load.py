@@ -19,18 +19,11 @@ from pathlib import Path
 
 import numpy as np
 from surroundings import Client, Counter, Running, heading, memory_mib
-from tests.serving.running import RAW
+from tests.attacks.servers import truths
+from tests.serving.running import RAW, until
 from tests.serving.test_attack import drip
 
-from decaseg.cli import call
-
 GROWTH = 0.05
-
-
-def truths(model: Path, images: list[Path], work: Path) -> list[tuple[bytes, bytes]]:
-    """Each image's bytes, and those of the command line's label map."""
-    assert call(["predict", str(model), *map(str, images), "--out", str(work / "predicted"), "--threads", "2"]) == 0
-    return [(image.read_bytes(), (work / "predicted" / image.name).read_bytes()) for image in images]
 
 
 def steady(server: Running, pairs: list[tuple[bytes, bytes]], requests: int, clients: int) -> bool:
@@ -91,8 +84,8 @@ def beside_slow_ones(server: Running, pairs: list[tuple[bytes, bytes]], connecti
     image, client = pairs[0][0], Client(server.port)
 
     def latencies(seconds: float) -> list[float]:
-        found, until = [], time.perf_counter() + seconds
-        while time.perf_counter() < until:
+        found, end = [], time.perf_counter() + seconds
+        while time.perf_counter() < end:
             started = time.perf_counter()
             assert client.ask(image, RAW)[0] == 200
             found.append(time.perf_counter() - started)
@@ -103,10 +96,11 @@ def beside_slow_ones(server: Running, pairs: list[tuple[bytes, bytes]], connecti
     cut: list[float] = []
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
     heads = (head + b"Content-Length: 100000\r\n\r\n", head + b"X: ")
-    threads = [threading.Thread(target=drip, args=(server, h, cut, connections // len(heads))) for h in heads]
+    count, before = connections // len(heads), server.descriptors()
+    threads = [threading.Thread(target=drip, args=(server, h, cut, count)) for h in heads]
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    until(lambda: server.descriptors() >= before + count * len(heads))
     beside = latencies(8)
     for thread in threads:
         thread.join()
@@ -128,7 +122,7 @@ def main() -> int:
     args = parser.parse_args()
     print(heading())
     with tempfile.TemporaryDirectory() as folder:
-        pairs = truths(args.model, args.images, Path(folder))
+        pairs = truths(args.model, args.images, Path(folder), threads=2)
         with Running(args.model, Path(folder) / "server", "--threads", 2) as server:
             good = [
                 steady(server, pairs, args.requests, args.clients),

@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 __all__ = ("__version__", "load", "read", "read_dataset", "read_evaluation", "write")
 
 _PLACES = {
-    "load": "decaseg.workflows.models",
+    "load": "decaseg.workflows.opening",
     "read": "decaseg.storage.nifti",
     "read_dataset": "decaseg.storage.layouts",
     "read_evaluation": "decaseg.workflows.notebook",

@@ -60,8 +60,8 @@ def pair(rng: np.random.Generator) -> tuple[Mask, Mask, tuple[float, float, floa
     return prediction, truth, SPACINGS[int(rng.integers(0, len(SPACINGS)))]
 
 
-def rounded_worse(metric: str, value: float, than: float) -> bool:
-    """Is the value worse than the other, or as bad?"""
+def no_better(metric: str, value: float, than: float) -> bool:
+    """Is the value worse than the other, or as good?"""
     return value >= than - EXACT if METRICS[metric].better < 0 else value <= than + EXACT
 
 
@@ -76,7 +76,7 @@ def by_rule(prediction: Mask, truth: Mask, spacing: tuple[float, float, float], 
     judged = [name for name, metric in METRICS.items() if metric.better and name != "volume_error_ml"]
     if truth.any():
         for name in judged:
-            if not rounded_worse(name, miss.structures["s"][name], scores[name]):
+            if not no_better(name, miss.structures["s"][name], scores[name]):
                 raise Bad("a miss is better", f"{name}: {miss.structures['s'][name]} than {scores[name]}")
         cases = {f"{n}": other for n, other in enumerate(others)}
         means = [
@@ -84,7 +84,7 @@ def by_rule(prediction: Mask, truth: Mask, spacing: tuple[float, float, float], 
             for last in (CaseScores({"s": scores}), miss)
         ]  # fmt: skip
         for name in judged:
-            if means[1][name].n != len(cases) + 1 or not rounded_worse(name, means[1][name].mean, means[0][name].mean):
+            if means[1][name].n != len(cases) + 1 or not no_better(name, means[1][name].mean, means[0][name].mean):
                 raise Bad("a miss improved a mean", name)
     elif truth.size and not prediction.any():
         best = {name: 0.0 if METRICS[name].better < 0 else 1.0 for name in judged}

@@ -30,7 +30,7 @@ from decaseg.storage.files import read_json
 from decaseg.storage.keras_file import read_keras
 from decaseg.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from decaseg.volume import Volume
-from decaseg.workflows.models import open_model
+from decaseg.workflows.opening import open_model
 from tests.attacks.caches import damage
 from tests.attacks.campaign import Attack, Bad
 from tests.mutants.documents import json_mutant

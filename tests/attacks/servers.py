@@ -51,9 +51,10 @@ def write_token(folder: Path) -> Path:
     return path
 
 
-def truths(model: Path, images: Sequence[Path], work: Path) -> list[tuple[bytes, bytes]]:
+def truths(model: Path, images: Sequence[Path], work: Path, threads: int = 1) -> list[tuple[bytes, bytes]]:
     """Each image's bytes, and those of the label map that the command line writes."""
-    assert call(["predict", str(model), *map(str, images), "--out", str(work / "predicted"), "--threads", "1"]) == 0
+    words = ["predict", str(model), *map(str, images), "--out", str(work / "predicted"), "--threads", str(threads)]
+    assert call(words) == 0
     return [(image.read_bytes(), (work / "predicted" / image.name).read_bytes()) for image in images]
 
 

@@ -15,13 +15,7 @@ from decaseg.reporting.viewer.tables import make_table
 from decaseg.storage import nifti
 from decaseg.volume import Volume
 from tests.reporting.test_page_in_chromium import PAYLOADS
-from tests.reporting.viewer.chromium import chromium, page
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as opened:
-        yield opened
+from tests.reporting.viewer.chromium import page
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_a_batch_is_a_function_of_seed_and_number():
 def test_reading_ahead_gives_the_same_batches_from_any_step():
     cases = [case(i, spot=(5, 6, 7)) for i in range(5)]
     source = sampler(cases)
-    ahead = read_ahead(source, first_step=4)
+    ahead = read_ahead(source, first_step=4, depth=3)
     for n, batch in enumerate(islice(ahead, 5), 4):
         assert batch.step == n and same(batch, source.batch(n))
     ahead.close()
@@ -49,7 +49,7 @@ def test_reading_ahead_gives_the_same_batches_from_any_step():
 def test_reading_ahead_raises_what_went_wrong():
     broken = sampler([TrainingCase("x", np.zeros((1, 9, 9, 9), np.float16), np.zeros((9, 9), np.uint8), {})])
     with pytest.raises(ValueError):
-        next(read_ahead(broken, 0))
+        next(read_ahead(broken, 0, 3))
 
 
 @pytest.mark.parametrize(("cases", "batch_size"), [(5, 2), (3, 4), (7, 1)])

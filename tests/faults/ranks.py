@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from pathlib import Path
+
+from tests.ports import unclaimed_port
 
 LAUNCHER = "tests.faults.ranks:launch"
 
 
 def environment(size: int) -> list[dict[str, str]]:
     """What torchrun tells each of `size` ranks."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     common = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
-              "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "faults"}  # fmt: skip
+              "MASTER_PORT": str(unclaimed_port()), "TORCHELASTIC_RUN_ID": "faults"}  # fmt: skip
     return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
 
 

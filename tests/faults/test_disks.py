@@ -3,8 +3,8 @@
 Downloads: tests/workflows/test_download_faults.py. Checkpoints and cache on full disks: tests/training, tests/storage.
 """
 
-import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -33,6 +33,18 @@ def test_whichever_operation_fails_what_was_there_stays_and_one_line_says_why(ma
     assert {what for _, what, *_ in found} >= ({"open", "write"} if name == "preprocess" else {"fsync", "replace"})
 
 
+def test_whichever_operation_of_drawing_fails_all_scores_are_there(made, warm, tmp_path):
+    out, failures = tmp_path / "out", 0
+    for number in range(made.steps["evaluate"] - 1, made.steps["pictures"] + 1):  # those before it: the test above
+        one = failed(made, warm, "pictures", fresh(out), number)
+        assert one.wrong == [], (number, one)
+        if "drawing pictures" in one.said:
+            assert contents(out).items() >= made.whole["evaluate"].items(), (number, one)
+            assert "decaseg draw" in one.said and one.code in (0, 2), (number, one)
+            failures += "the rest: decaseg draw" in one.said
+    assert failures > 3
+
+
 def test_whichever_operation_of_an_export_fails_the_bundle_is_the_old_one_or_the_new_one(made, warm, half, tmp_path):
     """Every n of putting a bundle in place of another, and every thirteenth of a whole export: a process each,
     since OpenVINO counts the names it gives to nodes."""
@@ -59,12 +71,12 @@ def test_a_small_disk_and_one_that_may_only_be_read_are_one_line_each(made, warm
     """Real ones: OpenVINO writes its files past Python's."""
     disk, said = tmp_path / "disk", tmp_path / "said.txt"
     size_kib = sum(p.stat().st_size for p in (made.root / f"{name}-whole").rglob("*") if p.is_file()) // 1024
-    for kib, more in ((max(8, size_kib // 3), {}), (64, {"mode": "755"})):
-        if not mounted(disk, kib, **more):
+    for kib, read_only in ((max(8, size_kib // 3), False), (64, True)):
+        if not mounted(disk, kib):
             pytest.skip("needs the right to mount a tmpfs")
         try:
-            if more:
-                os.system(f"mount -o remount,ro {disk}")
+            if read_only:
+                subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
             code, text = made.works[name].run(warm, disk / "out", said), said.read_text()
             assert code != 0 or name == "train", text
             if name != "preprocess":  # which has no command line of its own

@@ -40,7 +40,7 @@ def killed(made: Made, warm: Warm, name: str, folder: Path, draw: random.Random,
     if by_clock:
         child = work.start(warm, folder, said)
         time.sleep(draw.uniform(0, made.spans_s[name]))
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, signal.SIGKILL)  # it is not waited for yet, so its number is nobody else's
         code = warm.wait(child)
     else:
         disk = {"under": str(folder), "at": draw.randint(1, made.steps[name]),
@@ -192,12 +192,11 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
-def mounted(folder: Path, kib: int, **more: Any) -> bool:
+def mounted(folder: Path, kib: int) -> bool:
     """A memory file system of that size there; False where mounting is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
-    options = ",".join([f"size={kib}k", *(f"{key}={value}" for key, value in more.items())])
     try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)], capture_output=True)
     except FileNotFoundError:
         return False
     return done.returncode == 0

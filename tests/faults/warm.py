@@ -18,11 +18,9 @@ import json
 import os
 import posix
 import resource
-import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -57,10 +55,8 @@ class Warm:
         return int(self._ask({"do": "start", "words": [*map(str, words)], "said": str(said), **how}))
 
     def wait(self, child: int) -> int:
-        """Its exit code; minus the number of the signal that killed it. `spent_s` is then its processor time."""
-        code, seconds = self._ask({"do": "wait", "child": child}).split()
-        self.spent_s = float(seconds)
-        return int(code)
+        """Its exit code; minus the number of the signal that killed it."""
+        return int(self._ask({"do": "wait", "child": child}))
 
     def run(self, words: list[str], said: Path, **how: Any) -> int:
         return self.wait(self.start(words, said, **how))
@@ -70,13 +66,6 @@ class Warm:
         code = self.run(words, said, modules=f"{said}.modules", **how)
         assert self._ask({"do": "import", "modules": json.loads(Path(f"{said}.modules").read_text())}) == "imported"
         return code
-
-    def killed_after(self, seconds: float, words: list[str], said: Path, **how: Any) -> int:
-        """Starts it, kills it after so long, and returns what came of it: -9, or its code where it was done."""
-        child = self.start(words, said, **how)
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)  # it is not waited for yet, so its number is nobody else's
-        return self.wait(child)
 
     def _ask(self, order: dict[str, Any]) -> str:
         assert self.process.stdin is not None
@@ -192,8 +181,7 @@ def serve() -> None:
             assert threading.active_count() == 1, threading.enumerate()
             print("imported", flush=True)
         else:
-            _, status, usage = os.wait4(order["child"], 0)
-            print(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, flush=True)
+            print(os.waitstatus_to_exitcode(os.waitpid(order["child"], 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

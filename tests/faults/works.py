@@ -21,7 +21,7 @@ MODULES = ("decaseg.workflows.train", "decaseg.workflows.predict", "decaseg.work
            "decaseg.storage.openvino_door:import_openvino", "decaseg.inference.engines.openvino_engine",
            "decaseg.inference.engines.torch_engine", "tests.faults.works")  # fmt: skip
 TRAIN = ["--set", "base_filters=4", "max_levels=2", "steps_per_epoch=2", "validation_cases=0", "dropout=0.1",
-         "checkpoint_minutes=0.0001", "--patch", "8", "8", "8", "--threads", "1", "--deterministic", "--epochs", "2",
+         "checkpoint_minutes=0", "--patch", "8", "8", "8", "--threads", "1", "--deterministic", "--epochs", "2",
          "--device", "cpu"]  # fmt: skip
 STREAMS = ("log.jsonl", "events.out.tfevents")  # grow line by line: a torn last line is passed over by their readers
 OF_THE_CLOCK = re.compile(r"time|seconds.*|.*_s|provenance|created|date|command|machine|out|run")
@@ -170,7 +170,8 @@ class Made:
 
 
 def works_of(root: Path, data: Path, url: str, train: list[str] | None = None, gate: bool = False) -> dict[str, Work]:
-    """The works; `root/run` and `root/bundle` must be there before predict, evaluate and export are run.
+    """The works; `root/run` and `root/bundle` must be there before predict, evaluate, pictures (evaluate that
+    draws) and export are run.
 
     `train`: other options than TRAIN; `gate`: exports go through the parity gate.
     """
@@ -191,6 +192,8 @@ def works_of(root: Path, data: Path, url: str, train: list[str] | None = None, g
                                               "--threads", "1"]),
         "evaluate": Work("evaluate", lambda f: ["evaluate", f"{root}/bundle", "--data", str(data), "--out", str(f),
                                                 "--threads", "1", "--no-pictures"]),
+        "pictures": Work("pictures", lambda f: ["evaluate", f"{root}/bundle", "--data", str(data), "--out", str(f),
+                                                "--threads", "1", "--animations", "none"]),
         "download": Work("download", lambda f: ["download", "4", "--root", str(f), "--url", url]),
     }  # fmt: skip
 

@@ -20,9 +20,9 @@ def test_the_next_is_read_and_the_previous_written_while_one_is_computed():
 
     def compute(i, _):
         if i < 3:
-            assert reading[i + 1].wait(5)
+            assert reading[i + 1].wait(60)
         if i > 0:
-            assert writing[i - 1].wait(5)
+            assert writing[i - 1].wait(60)
 
     overlapped(range(4), lambda i: reading[i].set(), compute, lambda i, _: writing[i].set())
 
@@ -43,13 +43,18 @@ def test_at_most_one_waits_on_each_side():
 
 
 def test_a_large_one_is_read_when_nothing_else_is_held():
-    held, most = set(), {}
+    held, most, reading = set(), {}, [threading.Event() for _ in range(5)]
 
     def read(i):
         held.add(i)
         most[i] = len(held)
+        reading[i].set()
 
-    overlapped(range(5), read, lambda i, _: time.sleep(0.02), lambda i, _: held.discard(i), lambda i: i != 2)
+    def compute(i, _):
+        assert i != 0 or reading[1].wait(60)  # item 0 is held until item 1 is
+        time.sleep(0.02)
+
+    overlapped(range(5), read, compute, lambda i, _: held.discard(i), lambda i: i != 2)
     assert most[2] == 1 and most[1] == 2
 
 
@@ -90,7 +95,7 @@ def test_an_interruption_waits_for_what_is_being_written():
 
 
 def test_side_by_side_many_are_at_work_and_come_out_in_order():
-    met = threading.Barrier(3, timeout=5)  # breaks unless three are at work at once
+    met = threading.Barrier(3, timeout=60)  # breaks unless three are at work at once
 
     def work(i):
         met.wait()
@@ -111,5 +116,5 @@ def test_side_by_side_an_error_ends_the_work_after_what_was_begun():
         ended.append(i)
 
     with pytest.raises(ValueError, match="the third"):
-        list(side_by_side(range(50), work, 2))
-    assert set(begun) - {2} == set(ended) and len(begun) < 10
+        list(side_by_side(range(500), work, 2))  # 5 s of work
+    assert set(begun) - {2} == set(ended) and len(begun) < 400

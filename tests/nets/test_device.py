@@ -29,20 +29,26 @@ def test_auto_is_bf16_where_the_processor_is_faster_with_it(monkeypatch, vendor,
     assert device.choose_precision("fp32", CPU) == "fp32"
 
 
-def test_training_with_little_memory_gets_large_pages_after_all_that_train_imports():
+def test_training_with_little_memory_asks_for_large_pages_after_all_that_train_imports():
+    """Whether it gets them is the kernel's matter: memory may be in pieces."""
     choice = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     if not choice.exists() or "[never]" in choice.read_text():
         pytest.skip("no large pages here")
     program = """
-import resource
 import torch
 import decaseg.workflows.train
 from decaseg.nets.device import return_freed_memory, set_threads
 set_threads(1)
 return_freed_memory()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-torch.empty(32 * 2**20).fill_(1.0)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+block = torch.empty(32 * 2**20).fill_(1.0)
+inside = False
+for line in open("/proc/self/smaps"):
+    first = line.split()[0]
+    if "-" in first and not first.endswith(":"):
+        low, high = (int(end, 16) for end in first.split("-"))
+        inside = low <= block.data_ptr() + 64 * 2**20 < high
+    elif inside and first == "VmFlags:":
+        print("hg" in line.split())
 """
-    faults = int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
-    assert faults < 128 * 2**20 / 4096 / 4  # a page of 4 KiB at a time would be 32768
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

@@ -192,6 +192,12 @@ def test_the_headline_has_the_interval_that_the_scores_have(tmp_path):
     assert "95 % interval 0.612 to 0.788" in text_of(build_report(tmp_path / "evaluation"))
 
 
+def test_sums_of_predictions_are_not_for_readers(tmp_path):
+    sums = dict.fromkeys(CASES, "5eed" * 16)
+    page = text_of(build_report(write_evaluation(tmp_path / "e", CASES, predictions_sha256=sums, engine="onnx")))
+    assert "onnx" in page and "5eed5eed" not in page and "predictions_sha256" not in page
+
+
 def test_two_evaluations_stand_side_by_side(tmp_path):
     cases = [f"case_{i}" for i in range(8)]
     here = write_evaluation(tmp_path / "new", cases, shift=0.05)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+PATIENCE_S = 300.0  # of a busy machine
 RAW = {"Content-Type": "application/octet-stream"}
 
 
@@ -41,15 +44,15 @@ class Running:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(20)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 raise
         self.process.stdout.close()
 
-    def ask(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None, timeout=60):
+    def ask(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None):
         """Status, headers (lower case) and body of an answer."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)) as connection:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
@@ -58,29 +61,29 @@ class Running:
         status, _, data = self.ask(method, path, body, headers)
         return status, json.loads(data) if data else None
 
-    def predict(self, image: bytes, timeout: float = 60):
-        return self.ask("POST", "/predict", image, RAW, timeout)
+    def predict(self, image: bytes):
+        return self.ask("POST", "/predict", image, RAW)
 
     def submit(self, image: bytes) -> str:
         status, job = self.json("POST", "/jobs", image, RAW)
         assert status == 202, job
         return job["id"]
 
-    def wait(self, job: str, *states: str, seconds: float = 30) -> dict:
+    def wait(self, job: str, *states: str, seconds: float = PATIENCE_S) -> dict:
         """The job once it is in one of the states."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             _, found = self.json("GET", f"/jobs/{job}")
             if found.get("state") in states:
                 return found
             time.sleep(0.02)
         raise AssertionError(f"{found} is not {states}")
 
-    def connect(self, timeout: float = 60) -> socket.socket:
+    def connect(self, timeout: float = PATIENCE_S) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
-    def metrics(self) -> dict[str, float]:
-        lines = self.ask("GET", "/metrics")[2].decode().splitlines()
+    def metrics(self, headers: dict[str, str] | None = None) -> dict[str, float]:
+        lines = self.ask("GET", "/metrics", headers=headers)[2].decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
     def events(self) -> list[dict]:
@@ -91,10 +94,41 @@ class Running:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for child in children + [c for path in Path(f"/proc/{self.process.pid}/task").iterdir()
                                  for c in (path / "children").read_text().split()]:  # fmt: skip
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
+            with suppress(OSError):
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
         raise AssertionError("there is no such process")
+
+    @contextmanager
+    def standing_still(self) -> Iterator[int]:
+        """The model's process does nothing meanwhile; its number. It would be replaced after 30 s."""
+        model = self.model_pid()
+        os.kill(model, signal.SIGSTOP)
+        try:
+            yield model
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(model, signal.SIGCONT)
+
+    def processor_s(self) -> float:
+        """Seconds of processor that the server and its model have taken."""
+        ticks = 0
+        for process in (self.process.pid, self.model_pid()):
+            ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def descriptors(self) -> int:
+        """How many files and connections the server has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def files(self) -> list[Path]:
         """Images, label maps and their folders."""
         return [path for path in self.spool.rglob("*") if path.parent != self.spool]
+
+
+def until(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
+    """Returns when it is so; AssertionError where that takes too long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -18,7 +18,7 @@ import pytest
 from decaseg.storage import nifti
 from decaseg.volume import Volume
 from tests.serving.mutants import MUTATIONS, form
-from tests.serving.running import RAW, Running
+from tests.serving.running import RAW, Running, until
 
 KINDS = list(MUTATIONS)
 
@@ -30,7 +30,7 @@ def read_answer(connection) -> tuple[int, bytes]:
 
 
 def raw(server, text: bytes) -> int:
-    with server.connect(10) as connection:
+    with server.connect() as connection:
         connection.sendall(text)
         return read_answer(connection)[0]
 
@@ -43,25 +43,24 @@ def test_damaged_uploads_get_4xx(server, image, kind):
         if number % 3 == 2:
             body, sort = form(body, rng)
             headers = {"Content-Type": sort}
-        started = time.monotonic()
+        before = server.processor_s()
         status, _, answer = server.ask("POST", "/predict", body, headers)
         assert status == 200 or 400 <= status < 500, (status, answer)
-        assert time.monotonic() - started < 5
+        assert server.processor_s() - before < 5
         assert b"spool" not in answer and b"/tmp" not in answer
     assert server.predict(image)[0] == 200
     assert server.files() == [] and server.metrics()["decaseg_jobs_kept"] == 0
 
 
 @pytest.mark.parametrize("way", ["declared", "chunked", "lying"])
-def test_uploads_beyond_the_limit_get_413_at_once(server, way):
-    started = time.monotonic()
+def test_uploads_beyond_the_limit_get_413_and_are_not_waited_for(server, way):
     if way == "declared":
         status = server.ask("POST", "/predict", bytes(3 << 20), RAW)[0]
     elif way == "chunked":
         status = server.ask("POST", "/predict", (os.urandom(1 << 16) for _ in range(100)), RAW)[0]
     else:  # says 4 GB and sends nothing
         status = raw(server, b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000000\r\n\r\n")
-    assert status == 413 and time.monotonic() - started < 2
+    assert status == 413
     assert server.files() == []
 
 
@@ -97,7 +96,7 @@ def test_a_length_that_is_too_small_harms_nobody(server, image):
     ],
 )  # fmt: skip
 def test_requests_that_cannot_be(server, text, wanted):
-    with server.connect(10) as connection:
+    with server.connect() as connection:
         connection.sendall(text)
         status, body = read_answer(connection)
     assert status == wanted
@@ -133,30 +132,29 @@ def test_the_log_and_the_answers_tell_nothing_of_a_patient(server, image):
 
 def test_a_full_queue_answers_429_at_once_and_everybody_else_is_served(server, image):
     with ThreadPoolExecutor(64) as pool:
-
-        def ask(_: int):
-            started = time.monotonic()
-            status, headers, data = server.predict(image)
-            return status, headers, data, time.monotonic() - started
-
-        answers = list(pool.map(ask, range(64)))
-    found = {status for status, *_ in answers}
-    assert found == {200, 429}, found
-    assert all(int(headers["retry-after"]) > 0 for status, headers, *_ in answers if status == 429)
-    assert len({data for status, _, data, _ in answers if status == 200}) == 1
+        with server.standing_still():
+            asked = [pool.submit(server.predict, image)]
+            until(lambda: server.metrics()["decaseg_jobs_running"])
+            asked += [pool.submit(server.predict, image) for _ in range(63)]
+            until(lambda: sum(one.done() for one in asked) == 59)  # while nothing is predicted
+        answers = [one.result() for one in asked]
+    assert sorted(status for status, *_ in answers) == 5 * [200] + 59 * [429]  # one runs, four wait
+    assert all(int(headers["retry-after"]) > 0 for status, headers, _ in answers if status == 429)
+    assert len({data for status, _, data in answers if status == 200}) == 1
     assert server.ask("GET", "/ready")[0] == 200
 
 
-def test_a_model_that_crashes_is_back_within_seconds_and_the_job_is_done_again(slow, image, large):
+def test_a_model_that_crashes_is_back_and_the_job_is_done_again(slow, image, large):
+    """How soon it is back: benchmarks/faults."""
+
+    def back() -> bool:
+        assert slow.ask("GET", "/health")[0] == 200
+        return slow.metrics()["decaseg_worker_starts_total"] == 2 and slow.ask("GET", "/ready")[0] == 200
+
     job = slow.submit(large)
     slow.wait(job, "running")
     os.kill(slow.model_pid(), 11)
-    time.sleep(0.3)
-    started = time.monotonic()
-    while slow.ask("GET", "/ready")[0] != 200:
-        assert slow.ask("GET", "/health")[0] == 200
-        assert time.monotonic() - started < 10
-        time.sleep(0.05)
+    until(back)
     assert slow.wait(job, "running")["state"] == "running"
     os.kill(slow.model_pid(), 11)
     ended = slow.wait(job, "failed")
@@ -190,7 +188,7 @@ def drip(server, head: bytes, cut: list[float], count: int) -> None:
         connection.sendall(head)
         connection.setblocking(False)
         open_ones.append(connection)
-    while open_ones and time.monotonic() - started < 35:
+    while open_ones and time.monotonic() - started < 120:
         time.sleep(1)
         for connection in list(open_ones):
             try:
@@ -209,30 +207,21 @@ def drip(server, head: bytes, cut: list[float], count: int) -> None:
 
 def test_slow_clients_are_cut_and_a_good_one_does_not_wait_for_them(drawn, image, tmp_path):
     with Running(drawn, tmp_path / "s", "--queue", 4) as server:
-
-        def latency() -> float:
-            taken = []
-            for _ in range(30):
-                started = time.monotonic()
-                assert server.predict(image)[0] == 200
-                taken.append(time.monotonic() - started)
-            return float(np.median(taken))
-
-        latency()
-        alone = latency()
         cut: list[float] = []
         heads = (
             b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
             b"POST /predict HTTP/1.1\r\nHost: localhost\r\nX: ",
             b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
         )
+        before = server.descriptors()
         threads = [threading.Thread(target=drip, args=(server, head, cut, 40)) for head in heads]
         for thread in threads:
             thread.start()
-        time.sleep(2)
-        beside = latency()
+        until(lambda: server.descriptors() >= before + 120)
+        for _ in range(10):
+            assert server.predict(image)[0] == 200
+        assert not cut, "a good client was answered only when slow ones were cut"
         for thread in threads:
             thread.join()
-        assert len(cut) == 120 and max(cut) < 30
-        assert beside < 2 * alone + 0.01, (alone, beside)
+        assert len(cut) == 120 and max(cut) < 60
         assert server.files() == []

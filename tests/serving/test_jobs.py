@@ -15,7 +15,7 @@ import numpy as np
 from decaseg.storage import nifti
 from decaseg.volume import Volume
 from tests.serving.drawn import write_bundle
-from tests.serving.running import RAW, Running
+from tests.serving.running import RAW, Running, until
 
 
 def test_a_job_is_followed_fetched_and_deleted(server, image, image_path, tmp_path):
@@ -51,12 +51,10 @@ def test_a_result_that_is_not_there_yet(slow, large):
 def test_cancelling_stops_the_work_between_windows(slow, image, large):
     job, waiting = slow.submit(large), slow.submit(large)
     slow.wait(job, "running")
-    while not slow.json("GET", f"/jobs/{job}")[1]["windows"]["done"] > 0:
-        time.sleep(0.02)
+    until(lambda: slow.json("GET", f"/jobs/{job}")[1]["windows"]["done"] > 0)
     assert slow.json("POST", f"/jobs/{waiting}/cancel")[1]["state"] == "cancelled"
-    started = time.monotonic()
     status, ended = slow.json("POST", f"/jobs/{job}/cancel")
-    assert status == 200 and ended["state"] == "cancelled" and time.monotonic() - started < 3
+    assert status == 200 and ended["state"] == "cancelled"
     assert 0 < ended["windows"]["done"] < ended["windows"]["total"]
     pid = slow.model_pid()
     assert slow.predict(image)[0] == 200  # by the same process: it was asked to stop, not killed
@@ -68,8 +66,7 @@ def test_a_client_that_goes_away_takes_its_job_along(slow, image, large):
     head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(large)}\r\n\r\n"
     with slow.connect() as connection:
         connection.sendall(head.encode() + large)
-        while not slow.metrics()["decaseg_jobs_running"]:
-            time.sleep(0.02)
+        until(lambda: slow.metrics()["decaseg_jobs_running"])
     assert slow.predict(image)[0] == 200
     assert slow.metrics()['decaseg_jobs_total{outcome="cancelled"}'] == 1
     assert slow.files() == []
@@ -83,14 +80,20 @@ def test_deleting_a_running_job_leaves_nothing(slow, image, large):
     assert slow.files() == []
 
 
-def test_predictions_and_results_have_their_time(drawn, tmp_path, image, large):
-    with Running(drawn, tmp_path, "--step", 0.03, "--time-limit", 1, "--keep", 2) as server:
+def test_predictions_have_their_time(drawn, tmp_path, large):
+    with Running(drawn, tmp_path, "--step", 0.03, "--time-limit", 0.5) as server:
         status, said = server.json("POST", "/predict", large, RAW)
         assert status == 422 and said["error"] == "time_limit"
+        assert server.files() == []
+
+
+def test_results_have_their_time(drawn, tmp_path, image):
+    with Running(drawn, tmp_path, "--keep", 5) as server:
+        began = time.monotonic()
         job = server.submit(image)
         server.wait(job, "done")
-        time.sleep(2.1)
-        assert server.ask("GET", f"/jobs/{job}")[0] == 404
+        until(lambda: server.ask("GET", f"/jobs/{job}")[0] == 404)
+        assert time.monotonic() - began >= 5
         assert server.files() == []
 
 
@@ -101,7 +104,7 @@ def test_a_model_that_does_not_hear_is_killed(slow, image, large):
     os.kill(pid, signal.SIGSTOP)
     started = time.monotonic()
     assert slow.json("POST", f"/jobs/{job}/cancel")[1]["state"] == "cancelled"
-    assert 4 < time.monotonic() - started < 8
+    assert 4 < time.monotonic() - started < 25  # its silence alone would be noticed after 30
     assert slow.predict(image)[0] == 200
     assert slow.model_pid() != pid
 
@@ -116,10 +119,7 @@ def test_a_model_that_is_frozen_is_replaced_and_its_job_is_done_again(drawn, tmp
         server.wait(job, "running")
         pid = server.model_pid()
         os.kill(pid, signal.SIGSTOP)
-        until = time.monotonic() + 300
-        while server.metrics()["decaseg_worker_starts_total"] < 2 or server.ask("GET", "/ready")[0] != 200:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        until(lambda: server.metrics()["decaseg_worker_starts_total"] == 2 and server.ask("GET", "/ready")[0] == 200)
         assert server.wait(job, "running")["state"] == "running" and server.model_pid() != pid
         assert any(event.get("reason") == "silent" for event in server.events())
 
@@ -159,28 +159,24 @@ def test_several_channels_in_a_form_or_in_one_file(tmp_path):
         assert status == 422 and "another grid" in said["detail"]
 
 
-def test_sigterm_finishes_the_running_job_and_gives_the_waiting_ones_back(drawn, tmp_path, large):
-    with Running(drawn, tmp_path / "s", "--step", 0.15) as server:
+def test_sigterm_finishes_the_running_job_and_gives_the_waiting_ones_back(drawn, tmp_path, image):
+    with Running(drawn, tmp_path / "s", "--grace", 300) as server, server.standing_still() as model:
         answers: dict[str, tuple] = {}
 
         def ask(name: str) -> None:
-            answers[name] = server.ask("POST", "/predict", large, RAW)
+            answers[name] = server.ask("POST", "/predict", image, RAW)
 
         threads = []
         for name in ("running", "waiting"):
             threads.append(threading.Thread(target=ask, args=(name,)))
             threads[-1].start()
-            until = time.monotonic() + 20
             wanted = "decaseg_jobs_running" if name == "running" else "decaseg_queue_length"
-            while not server.metrics()[wanted]:
-                assert time.monotonic() < until
-                time.sleep(0.01)
-        model = server.model_pid()
+            until(lambda wanted=wanted: server.metrics()[wanted])
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
-        assert server.json("GET", "/ready") == (503, {"ready": False, "why": "shutting down"})
-        assert server.ask("POST", "/predict", large, RAW)[0] == 503
-        assert server.process.wait(40) == 0
+        until(lambda: server.json("GET", "/ready") == (503, {"ready": False, "why": "shutting down"}))
+        assert server.ask("POST", "/predict", image, RAW)[0] == 503
+        os.kill(model, signal.SIGCONT)
+        assert server.process.wait(300) == 0
         for thread in threads:
             thread.join()
         assert answers["running"][0] == 200 and gzip.decompress(answers["running"][2])
@@ -192,10 +188,9 @@ def test_sigterm_finishes_the_running_job_and_gives_the_waiting_ones_back(drawn,
 def test_a_job_that_outlasts_the_grace_is_ended(slow, large):
     job = slow.submit(large)
     slow.wait(job, "running")
-    started = time.monotonic()
     slow.process.send_signal(signal.SIGTERM)
-    assert slow.process.wait(15) == 0
-    assert time.monotonic() - started < 8
+    assert slow.process.wait(300) == 0
+    assert [event["outcome"] for event in slow.events() if event["event"] == "job"] != ["done"]
     assert not slow.spool.exists()
 
 
@@ -206,9 +201,13 @@ def test_a_killed_server_leaves_no_process_and_the_next_start_removes_its_files(
         server.process.kill()
         server.process.wait()
         assert server.files()
-        until = time.monotonic() + 15
-        while (stat := Path(f"/proc/{model}/stat")).exists() and stat.read_text().split()[2] != "Z":
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        until(lambda: gone(model))
     with Running(drawn, tmp_path) as server:
         assert server.files() == []
+
+
+def gone(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

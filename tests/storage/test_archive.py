@@ -57,10 +57,10 @@ def test_a_damaged_archive_is_refused(tmp_path, kind):
 
 def test_a_bomb_costs_neither_memory_nor_time(tmp_path):
     archive = written(tmp_path / "a.tar.gz", bomb(gib=40))
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(Hostile, match="a bomb"):
         survey(archive, quiet)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 

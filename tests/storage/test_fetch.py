@@ -4,6 +4,7 @@ import email.utils
 import hashlib
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -27,7 +28,8 @@ from tests.storage.web_server import (
 
 BODY = b"\x1f\x8b" + random.Random(0).randbytes(200_000)  # as gzip begins
 OTHER = b"\x1f\x8b" + random.Random(1).randbytes(180_000)
-QUICK = Patience(timeout_s=0.5, retries=3, wait_s=0.01, longest_wait_s=0.05)
+CALM = Patience(timeout_s=300, retries=3, wait_s=0.01, longest_wait_s=0.05)
+QUICK = replace(CALM, timeout_s=0.5)  # for servers that stall: a busy machine is not to be taken for one
 PAGE = b"<!DOCTYPE html><html>log in to the network</html>" * 30
 OLD, NEW = "Wed, 21 Oct 2015 07:28:00 GMT", "Thu, 22 Oct 2015 07:28:00 GMT"
 
@@ -42,7 +44,7 @@ class Told:
         return any(text in word for word in self.words)
 
 
-def fetched(site, folder, patience=QUICK, url=None, **sums):
+def fetched(site, folder, patience=CALM, url=None, **sums):
     """The bytes that came, and what was said on the way."""
     told = Told()
     found = fetch(Source(url or site.url, **sums), folder, patience, told.watcher)
@@ -51,12 +53,12 @@ def fetched(site, folder, patience=QUICK, url=None, **sums):
     return got, told
 
 
-def refused(site, folder, patience=QUICK, url=None, **sums):
+def refused(site, folder, patience=CALM, url=None, **sums):
     """What a fetch that fails says."""
     began = time.monotonic()
     with pytest.raises(Refused) as raised:
         fetch(Source(url or site.url, **sums), folder, patience, Told().watcher)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # a header that never ends would take 80
     assert len(str(raised.value).splitlines()) == 1 and str(raised.value).startswith("http")
     return str(raised.value)
 
@@ -74,20 +76,30 @@ def refused(site, folder, patience=QUICK, url=None, **sums):
         [whole(cut=50_000), status(503), status(500), whole()],
         [whole(cut=50_000), no_http, whole()],
         [whole(cut=50_000), garbage(PAGE), whole()],
-        [whole(cut=50_000), stall(seconds=2), whole()],
-        [stall(after=30_000, seconds=2), whole()],
         [says_length(len(BODY) + 1000), whole()],
         [says_length(None)],
         [chunked],
         [wrong_range, wrong_range, whole()],
         [status(429, Retry_After=0), whole()],
         [status(503, Retry_After="soon"), whole()],
-        [drip_headers, whole()],
     ],
 )
 def test_the_whole_file_comes_however_the_server_behaves(tmp_path, acts):
     with serving(BODY, *acts) as site:
         assert fetched(site, tmp_path)[0] == BODY
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        [whole(cut=50_000), stall(seconds=30), whole()],
+        [stall(after=30_000, seconds=30), whole()],
+        [drip_headers, whole()],
+    ],
+)
+def test_the_whole_file_comes_where_the_server_stalls(tmp_path, acts):
+    with serving(BODY, *acts) as site:
+        assert fetched(site, tmp_path, QUICK)[0] == BODY
 
 
 def test_only_what_is_missing_is_asked_for(tmp_path):
@@ -102,7 +114,7 @@ def test_a_later_run_goes_on_and_asks_nothing_once_it_is_complete(tmp_path):
     with serving(BODY, whole(cut=60_000), *[status(500)] * 4, whole()) as site:
         assert "60,000 bytes are kept" in refused(site, tmp_path)
         told = Told()
-        found = fetch(Source(site.url, **sums), tmp_path, QUICK, told.watcher)
+        found = fetch(Source(site.url, **sums), tmp_path, CALM, told.watcher)
         assert found.there_before_bytes == 60_000 and found.path.read_bytes() == BODY
         assert site.asked[-1]["Range"] == "bytes=60000-" and found.sha256 == sums["sha256"]
         assert told.sizes[-1] == (len(BODY), 60_000)
@@ -171,9 +183,6 @@ def test_a_length_that_is_too_short_gives_that_much(tmp_path):
         ([garbage(b"PK\x03\x04" + bytes(600))], "sent a zip archive"),
         ([garbage(b"no such thing")], "sent something else"),
         ([no_http], "4 times in a row"),
-        ([stall(seconds=3)], "stalled, 4 times in a row"),
-        ([stall(after=1000, seconds=3)], "4 times in a row; 1,000 bytes are kept"),
-        ([drip_headers], "no whole answer within 1 s, 4 times in a row"),
         ([says_length(len(BODY) + 1000)], f"cut at {len(BODY):,} of {len(BODY) + 1000:,} bytes, 4 times"),
         ([wrong_range], "4 times in a row"),
         ([redirect("file:///etc/passwd")], "redirects to 'file:///etc/passwd'; only http and https"),
@@ -192,6 +201,19 @@ def test_what_no_repetition_mends_is_one_line(tmp_path, acts, says):
         assert says in refused(site, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("acts", "says"),
+    [
+        ([stall(seconds=30)], "stalled, 4 times in a row"),
+        ([stall(after=1000, seconds=30)], "4 times in a row; 1,000 bytes are kept"),
+        ([drip_headers], "no whole answer within 1 s, 4 times in a row"),
+    ],
+)
+def test_a_server_that_stalls_is_given_up_in_one_line(tmp_path, acts, says):
+    with serving(BODY, *acts) as site:
+        assert says in refused(site, tmp_path, QUICK)
+
+
 def test_a_redirect_to_a_good_place_is_followed_and_resumed(tmp_path):
     with serving(BODY, redirect("/other.tar"), whole(cut=50_000), redirect("/other.tar", 307), whole()) as site:
         assert fetched(site, tmp_path)[0] == BODY
@@ -200,15 +222,14 @@ def test_a_redirect_to_a_good_place_is_followed_and_resumed(tmp_path):
 
 
 def test_a_server_that_sends_too_slowly_is_given_up(tmp_path):
-    slow = Patience(timeout_s=1, retries=1, wait_s=0, slowest_bytes_per_s=5000, slow_window_s=0.3)
+    slow = Patience(timeout_s=300, retries=1, wait_s=0, slowest_bytes_per_s=5000, slow_window_s=0.3)
     with serving(BODY, whole(rate=1000)) as site:
         assert "less than 5000 bytes a second, 2 times in a row" in refused(site, tmp_path, slow)
 
 
 def test_what_a_server_asks_to_wait_is_waited(tmp_path):
-    at = email.utils.formatdate(time.time() + 2, usegmt=True)
+    began, at = time.monotonic(), email.utils.formatdate(time.time() + 2, usegmt=True)
     with serving(BODY, status(503, Retry_After=at), whole()) as site:
-        began = time.monotonic()
         assert fetched(site, tmp_path)[0] == BODY
         assert time.monotonic() - began > 0.9
 

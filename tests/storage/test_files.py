@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -64,8 +63,7 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
         "for i in range(40): write_bytes(Path(sys.argv[1]), bytes([97 + i % 2]) * 1_000_000)"
     )
     child = subprocess.Popen([sys.executable, "-c", program, str(path)])
-    start = time.monotonic()
-    while child.poll() is None and time.monotonic() - start < 30:
+    while child.poll() is None:
         data = path.read_bytes()
         assert len(data) == 1_000_000 and len(set(data)) == 1
     assert child.wait() == 0

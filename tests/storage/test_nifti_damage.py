@@ -210,11 +210,11 @@ def test_verifying_takes_no_memory(tmp_path: Path) -> None:
 
 def test_many_tiny_members_are_refused_before_they_cost_time(tmp_path: Path, good) -> None:
     plain, path = gzip.decompress(good[0]), tmp_path / "a.nii.gz"
-    started = time.monotonic()
+    started = time.process_time()
     assert "pieces of gzip" in str(refused(path, gzip.compress(b"") * 500_000 + good[0]))
     tiny = b"".join(gzip.compress(plain[n : n + 1], 1) for n in range(6000)) + gzip.compress(plain[6000:])
     assert "pieces of gzip" in str(refused(path, tiny))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     bgzip = b"".join(gzip.compress(plain[n : n + 65280]) for n in range(0, len(plain), 65280)) + gzip.compress(b"")
     path.write_bytes(bgzip)
     assert np.array_equal(nifti.read(path).array, good[1])

@@ -1,6 +1,6 @@
 import multiprocessing
 import os
-import socket
+import signal
 import time
 import traceback
 
@@ -18,6 +18,7 @@ from decaseg.nets.shared_norm import share_batch_norms
 from decaseg.nets.spec import NetworkSpec
 from decaseg.nets.unet import build
 from decaseg.training import distributed
+from tests.ports import unclaimed_port
 from tests.synthetic import blobs
 
 PATCH = (8, 8, 8)
@@ -52,28 +53,30 @@ def test_ranks_see_the_very_samples_that_one_process_sees(batch_size, ranks):
             torch.testing.assert_close(mine, image[rows], atol=1e-5, rtol=1e-5)
 
 
-def in_ranks(work, size=2):
-    """Runs `work(ranks)` in `size` processes that found each other as under torchrun; returns their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def in_ranks(work, size=2, timeout_s=300.0, patience_s=300.0):
+    """Runs `work(ranks)` in `size` processes that found each other as under torchrun; returns their exit codes.
+
+    `timeout_s`: of a step; `patience_s`: with each of the others once the first is gone, before it is killed.
+    """
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_rank, args=(work, rank, size, port)) for rank in range(size)]
+    ready, port = context.Barrier(size), unclaimed_port()
+    processes = [context.Process(target=_rank, args=(work, rank, size, port, ready, timeout_s)) for rank in range(size)]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join(60)
+    for number, process in enumerate(processes):
+        process.join(patience_s if number else 300)
         if process.exitcode is None:
             process.kill()
             process.join()
     return [process.exitcode for process in processes]
 
 
-def _rank(work, rank, size, port):
+def _rank(work, rank, size, port, ready, timeout_s):
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
     os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(number) for name, number in numbers.items()}})
     torch.set_num_threads(1)
-    distributed.STEP_TIMEOUT_S = {"cpu": 3.0, "cuda": 3.0}
+    distributed.STEP_TIMEOUT_S = dict.fromkeys(("cpu", "cuda"), timeout_s)
+    ready.wait(300)  # the time-out begins when all have imported torch
     try:
         with distributed.joined() as ranks:
             work(ranks)
@@ -148,16 +151,15 @@ def _decide_and_fail(ranks):
 
 
 def test_a_rank_that_answers_no_more_ends_the_others_after_the_time_out():
-    assert in_ranks(_freeze)[0] == 7
+    assert in_ranks(_freeze, timeout_s=3.0, patience_s=0.1) == [7, -signal.SIGKILL]  # the frozen one was still there
 
 
 def _freeze(ranks):
     if not ranks.first:
-        time.sleep(8)
-        os._exit(0)
+        signal.pause()
     started = time.monotonic()
     try:
         ranks.add(torch.ones(1))
     except distributed.RankLost as lost:
         assert "--resume" in str(lost)
-        os._exit(7 if 2 < time.monotonic() - started < 7 else 8)
+        os._exit(7 if time.monotonic() - started > 2 else 8)

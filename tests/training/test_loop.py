@@ -20,6 +20,7 @@ from decaseg.training.events import EventLog
 from decaseg.training.loop import Budget, Hooks, Settings, State, _time_to_save, fit
 from decaseg.training.optimise import Average, Patience, Plateau, make_optimiser, one_cycle
 from decaseg.training.targets import truth_for_loss
+from decaseg.training.warm_start import Anchor
 from tests.synthetic import blobs
 
 SPEC = NetworkSpec(1, 3, (4, 8), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2)
@@ -54,7 +55,7 @@ def train(state, folder, stop_at=None, steps=20, loss=dice_ce, keep="last", epoc
         lambda now: save_checkpoint(folder / "last.pt", folder / "previous.pt", now.to_save()),
         lambda: stop_at is not None and state.step >= stop_at,
     )
-    batches = read_ahead(PatchSampler(list(cases()), augment.source_shape, 2, 0.5, 0), state.step)
+    batches = read_ahead(PatchSampler(list(cases()), augment.source_shape, 2, 0.5, 0), state.step, 2)
     try:
         done = fit(state, batches, truth_for_loss(make_target("all", {1: "a", 2: "b"}), CPU), augment, loss, settings,
                    CPU, hooks)  # fmt: skip
@@ -128,6 +129,22 @@ def test_keep_best_keeps_the_weights_of_the_best_validation(tmp_path):
     train(early, tmp_path / "early", stop_at=10)
     for name, value in state.weights().items():
         assert torch.equal(value, early.average.values[name]), name
+
+
+def test_the_start_keeps_its_share_of_the_weights_through_a_checkpoint_and_in_validation(tmp_path):
+    plain, state, second = new_state(), new_state(), new_state()
+    start = {name: torch.full_like(value, 2.0) for name, value in state.model.state_dict().items()}
+    untouched = start.popitem()[0]
+    state.anchor = Anchor(start, 0.25)
+    train(plain, tmp_path / "plain")
+    train(state, tmp_path / "part", stop_at=7)
+    second.load(load_checkpoint(tmp_path / "part" / "last.pt", tmp_path / "part" / "previous.pt"))
+    train(second, tmp_path / "part")
+    for name, value in second.weights().items():
+        assert torch.equal(second.average.values[name], plain.average.values[name]), name  # it steers no step
+        share = 0.25 if name in start and value.is_floating_point() else 0.0
+        assert torch.allclose(value, (1 - share) * plain.average.values[name] + share * 2.0), name
+    assert torch.equal(second.weights()[untouched], plain.average.values[untouched])
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_is_saved(tmp_path):

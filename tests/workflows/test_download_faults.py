@@ -50,14 +50,13 @@ def start(site, root, *more):
     return subprocess.Popen([*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_second_download_of_the_same_is_refused_at_once(packed, tmp_path, capsys):
-    with serving(packed, stall(after=1000, seconds=30), whole()) as site:
-        first = start(site, tmp_path)
+def test_a_second_download_of_the_same_is_refused_while_the_first_goes_on(packed, tmp_path, capsys):
+    with serving(packed, stall(after=1000, seconds=600), whole()) as site:
+        first = start(site, tmp_path, "--timeout", 600)
         try:
             while not site.asked and first.poll() is None:
                 time.sleep(0.02)
-            began = time.monotonic()
-            assert download(site, tmp_path) == 2 and time.monotonic() - began < 2
+            assert download(site, tmp_path) == 2 and len(site.asked) == 1
             assert "another decaseg download" in capsys.readouterr().err
         finally:
             first.send_signal(signal.SIGINT)
@@ -67,10 +66,10 @@ def test_a_second_download_of_the_same_is_refused_at_once(packed, tmp_path, caps
 
 
 def test_a_stalled_server_is_given_up_within_the_stated_time(packed, tmp_path, capsys):
-    with serving(packed, stall(after=1000, seconds=30)) as site:
+    with serving(packed, stall(after=1000, seconds=600)) as site:
         began = time.monotonic()
         assert download(site, tmp_path, "--timeout", 1, "--retries", 1) == 2
-        assert time.monotonic() - began < 2 * 1 + 1 + 3  # two waits, one pause, room
+        assert 2 * 1 + 1 <= time.monotonic() - began < 100  # two waits and a pause; room for a busy machine
     assert "stalled, 2 times in a row" in capsys.readouterr().err.splitlines()[-1]
 
 

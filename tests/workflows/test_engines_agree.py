@@ -10,7 +10,7 @@ from decaseg.cli import call
 from decaseg.inference.predictor import Predictor
 from decaseg.storage import nifti
 from decaseg.volume import Volume
-from decaseg.workflows.models import open_model
+from decaseg.workflows.opening import open_model
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "Task04_Hippocampus"
 CASES, STEPS = 12, 100

@@ -59,6 +59,26 @@ def test_all_weights_are_taken_where_the_structures_are_the_same(base, tmp_path,
     assert events(run)[0]["fresh_weights"] == []
 
 
+def test_the_start_keeps_the_share_that_is_asked_for(base, tmp_path, capsys):
+    moving = ["--set", "lr=1e-2"]
+    assert tune(base, base / "data", tmp_path / "moved", *moving) == 0
+    assert compare(base, tmp_path / "moved")[1]
+    assert tune(base, base / "data", tmp_path / "kept", *moving, "start_share=1") == 0
+    assert compare(base, tmp_path / "kept")[1] == set()
+    assert tune(base, base / "data", tmp_path / "half", *moving, "start_share=0.5") == 0
+    runs = base / "run", tmp_path / "moved", tmp_path / "half"
+    start, moved, half = (load_file(run / "weights.safetensors") for run in runs)
+    for name in half:
+        if "num_batches" not in name:
+            assert np.allclose(half[name], (start[name] + moved[name]) / 2, atol=1e-6), name
+
+
+def test_a_share_of_no_start_is_refused(base, tmp_path, capsys):
+    words = ["train", f"{base}/data", "--out", f"{tmp_path}/run", *TINY, "start_share=0.5"]
+    assert call(words) == 2
+    assert "--from RUN" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
 def test_heads_are_fresh_where_the_structures_are_others(base, tmp_path, capsys):
     data = write_dataset(tmp_path / "data", cases=4, shape=(20, 16, 24), labels=("a", "b", "c"), seed=1,
                          affine=np.diag([1.5, 1.5, 1.5, 1.0]))  # fmt: skip

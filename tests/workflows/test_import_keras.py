@@ -12,7 +12,7 @@ from decaseg.importing.intel_data import split_of_2019
 from decaseg.storage import nifti
 from decaseg.storage.keras_file import read_keras
 from decaseg.volume import Volume
-from decaseg.workflows.models import load, open_model
+from decaseg.workflows.opening import load, open_model
 from tests.importing.intel_in_keras import h5py, intel_unet, predicted, save_as_tensorflow
 from tests.importing.test_against_keras import brainlike
 from tests.synthetic import write_dataset

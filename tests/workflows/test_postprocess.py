@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from decaseg.cli import call
 from decaseg.storage import nifti
-from decaseg.workflows.models import open_model
+from decaseg.workflows.opening import open_model
 from tests.workflows.test_without_torch import without
 
 EVERYTHING = {"largest": False, "fill_holes": False, "min_ml": 1e6}  # nothing is that large: all of it goes

@@ -8,7 +8,7 @@ import pytest
 from decaseg.cli import call
 from decaseg.inference.engines import openvino_engine
 from decaseg.storage.files import read_json, write_json
-from decaseg.workflows.models import open_model
+from decaseg.workflows.opening import open_model
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from decaseg.storage import nifti
 from decaseg.workflows import report
 from tests.reporting.evaluations import write_bundle, write_evaluation, write_run
 from tests.reporting.phantoms import patient
-from tests.reporting.viewer.chromium import chromium, page
+from tests.reporting.viewer.chromium import page
 
 
 def test_the_page_lies_in_the_folder_and_its_place_is_said(tmp_path, capsys):
@@ -45,13 +45,13 @@ def test_pages_in_3d_lie_beside_the_report_which_links_them(tmp_path, capsys):
     assert "--viewer-case x: is not in" in capsys.readouterr().err
 
 
-def test_a_link_of_the_report_opens_the_case_in_3d(tmp_path):
+def test_a_link_of_the_report_opens_the_case_in_3d(browser, tmp_path):
     folder = write_evaluation(tmp_path / "e", ["a", "b", "c"])
     image, truth = patient()
     for kind, volume in (("img", image), ("pred", truth), ("msk", truth)):
         nifti.write(folder / "predictions" / f"a_{kind}.nii.gz", volume)
     assert report.run(folder, viewer=True) == 0
-    with chromium() as browser, page(browser, (folder / "report/index.html").as_uri(), ready="#cases") as opened:
+    with page(browser, (folder / "report/index.html").as_uri(), ready="#cases") as opened:
         opened.get_by_role("link", name="a in 3D").click()
         opened.wait_for_selector("body[data-shown=a]")
         opened.go_back()

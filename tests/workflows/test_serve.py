@@ -82,7 +82,7 @@ def test_it_ends_when_told_to(drawn, tmp_path, number, code):
     with Running(drawn, tmp_path) as server:
         assert server.said.startswith("serving bundle on http://127.0.0.1:")
         server.process.send_signal(number)
-        assert server.process.wait(10) == code
+        assert server.process.wait(300) == code
         assert not server.spool.exists()
         assert [event["event"] for event in server.events()][-2:] == ["stopping", "stopped"]
         assert len(server.events()) == len(server.errors.read_text().splitlines())  # nothing but JSON

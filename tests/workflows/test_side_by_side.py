@@ -9,7 +9,7 @@ from decaseg.cli import call
 from decaseg.inference.memory import Need
 from decaseg.storage import nifti
 from decaseg.workflows import predict
-from decaseg.workflows.models import open_model
+from decaseg.workflows.opening import open_model
 from tests.synthetic import write_dataset
 
 CASES = 9

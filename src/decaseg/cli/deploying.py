@@ -78,7 +78,7 @@ def benchmark(
 @app.command()
 def models(as_json: JsonOption = False) -> int:
     """The models that ship with the package, and how good they are."""
-    from decaseg.workflows import list_models as workflow
+    from decaseg.workflows import models as workflow
 
     return workflow.run(as_json)
 

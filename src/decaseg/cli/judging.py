@@ -9,6 +9,7 @@ import typer
 
 from decaseg.cli.app import app
 from decaseg.cli.options import (
+    AnimationsOption,
     CheckOption,
     CleanOption,
     DeviceOption,
@@ -19,6 +20,8 @@ from decaseg.cli.options import (
     LayoutOption,
     LesionsOption,
     ModelArgument,
+    OutlinesOption,
+    PaletteOption,
     StepOption,
     ThreadsOption,
     ToleranceOption,
@@ -40,11 +43,9 @@ def evaluate(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Overlays and animations.")] = True,
-    palette: Annotated[str, typer.Option(help="Of pictures: intel, or safe for colour-blind readers.")] = "intel",
-    outlines: Annotated[bool, typer.Option("--outlines", help="Pictures with lines instead of areas.")] = False,
-    animations: Annotated[
-        list[str] | None, typer.Option(metavar="KIND …", help="gif, webp, mp4, or none. Default: gif webp.")
-    ] = None,
+    palette: PaletteOption = "intel",
+    outlines: OutlinesOption = False,
+    animations: AnimationsOption = None,
     tolerance: ToleranceOption = None,
     lesions: LesionsOption = None,
     groups: GroupsOption = None,
@@ -60,6 +61,20 @@ def evaluate(
     look = wished_look(palette, outlines, animations)
     more = look if pictures else None, as_json, wishes, postprocessing, layout
     return workflow.run(model, data, out, cases, engine, tta, step, device, threads, *more)
+
+
+@app.command()
+def draw(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An evaluation folder.")],
+    palette: PaletteOption = "intel",
+    outlines: OutlinesOption = False,
+    animations: AnimationsOption = None,
+    again: Annotated[bool, typer.Option("--again", help="Cases that have pictures too.")] = False,
+) -> int:
+    """Pictures of an evaluation's cases that have none yet."""
+    from decaseg.workflows import draw as workflow
+
+    return workflow.run(folder, wished_look(palette, outlines, animations), again)
 
 
 @app.command()

@@ -47,6 +47,12 @@ LesionsOption = Annotated[
 GroupsOption = Annotated[Path | None, typer.Option(metavar="FILE.csv", help="A line a case, to score groups by.")]
 GroupByOption = Annotated[str | None, typer.Option(metavar="COLUMN", help="Its column, e.g. scanner.")]
 
+PaletteOption = Annotated[str, typer.Option(help="Of pictures: intel, or safe for colour-blind readers.")]
+OutlinesOption = Annotated[bool, typer.Option("--outlines", help="Pictures with lines instead of areas.")]
+AnimationsOption = Annotated[
+    list[str] | None, typer.Option(metavar="KIND …", help="gif, webp, mp4, or none. Default: gif webp.")
+]
+
 
 def chosen_recipe(name: str, settings: list[str] | None, **choices: Any) -> Any:
     """The recipe of that name with `choices` (None: as the recipe has it) and `settings` (key=value)."""

@@ -85,7 +85,7 @@ class PatchSampler:
         label[target] = case.label[source]
 
 
-def read_ahead(sampler: PatchSampler, first_step: int, depth: int = 3) -> Generator[Batch, None, None]:
+def read_ahead(sampler: PatchSampler, first_step: int, depth: int) -> Generator[Batch, None, None]:
     """Batches from `first_step` on, without end, cut by one thread that stays `depth` ahead.
 
     What goes wrong in the thread is raised here, with its own traceback. Close the iterator to stop the thread.

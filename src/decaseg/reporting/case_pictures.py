@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from decaseg.reporting.animation import draw_scrolling
 from decaseg.reporting.extras import need
-from decaseg.reporting.look import Look
+from decaseg.reporting.look import ANIMATIONS, Look
 from decaseg.reporting.motion import find_ffmpeg
 from decaseg.reporting.overlay import known_labels, lay, poster
 from decaseg.reporting.planes import make_scene
@@ -36,6 +36,17 @@ def check_drawing(look: Look) -> None:
         find_ffmpeg()
 
 
+def is_drawn(stem: Path, look: Look) -> bool:
+    """Whether all that `draw_case` writes of `stem` is there; which palette it was drawn in, files do not tell."""
+    return all(path.is_file() for path in _files(stem, look.animations))
+
+
+def drop_pictures(stem: Path) -> None:
+    """Removes what `draw_case` wrote of `stem`, whatever kinds it was asked for."""
+    for path in _files(stem, ANIMATIONS):
+        path.unlink(missing_ok=True)
+
+
 def draw_case(stem: Path, shown: Shown, look: Look | None = None) -> None:
     """Writes `stem`.png, and of each kind in `look.animations` `stem`.KIND, which scrolls, and `stem`_3d.KIND.
 
@@ -49,3 +60,8 @@ def draw_case(stem: Path, shown: Shown, look: Look | None = None) -> None:
     if look.animations:
         draw_scrolling(stem, layers, shown.caption, look.animations)
         draw_turning(stem, lay(scene, shown.names, Look(look.palette)), shown.caption, look.animations)
+
+
+def _files(stem: Path, kinds: Sequence[str]) -> tuple[Path, ...]:
+    moving = (stem.with_name(f"{stem.name}{more}.{kind}") for kind in kinds for more in ("", "_3d"))
+    return stem.with_name(f"{stem.name}.png"), *moving

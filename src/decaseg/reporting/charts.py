@@ -16,6 +16,7 @@ import numpy as np
 
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 560, 320
+NARROW = 470  # a chart whose diagonal means something is nearly square
 LEFT, RIGHT, TOP, BOTTOM = 74, 18, 42, 54  # room for text that phones and paper show half as large again
 MOST_POINTS = 600  # more than a line this wide can show
 MOST_HITS = 120  # places along a line that answer to the pointer
@@ -51,8 +52,8 @@ class Axis:
         return found if len(found) >= 2 else [self.low, self.high]
 
 
-def x_axis(low: float, high: float, log: bool = False) -> Axis:
-    return Axis(low, high, LEFT, WIDTH - RIGHT, log)
+def x_axis(low: float, high: float, log: bool = False, stop: float = WIDTH - RIGHT) -> Axis:
+    return Axis(low, high, LEFT, stop, log)
 
 
 def y_axis(low: float, high: float, height: float = HEIGHT) -> Axis:

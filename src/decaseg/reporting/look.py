@@ -58,3 +58,15 @@ class Look:
     @property
     def colours(self) -> Palette:
         return PALETTES[self.palette]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The words of the command line that ask for it; none where it is the usual one.
+
+        >>> Look("safe", animations=()).options
+        ('--palette', 'safe', '--animations', 'none')
+        """
+        usual = Look()
+        palette = () if self.palette == usual.palette else ("--palette", self.palette)
+        kinds = () if self.animations == usual.animations else ("--animations", *(self.animations or ("none",)))
+        return *palette, *(("--outlines",) if self.outlines else ()), *kinds

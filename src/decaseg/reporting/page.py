@@ -27,6 +27,7 @@ from decaseg.storage.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_ELSEWHERE = ("groups", "mean_dice_statistics", "calibration")
+FOR_PROGRAMS = ("predictions_sha256",)  # a line of it a case tells a reader nothing
 SPREADS = ("dice", "hd95_mm")  # the metrics whose spread over cases is drawn
 VOLUMES = ("volume_ml", "volume_truth_ml")
 TITLES = (  # by the names under which the template has them
@@ -244,7 +245,7 @@ def _documents(material: Material) -> list[tuple[str, Any]]:
               "postprocessing": "How the post-processing was chosen"}  # fmt: skip
     found = [(title, tree(material.documents[key])) for key, title in titles.items() if key in material.documents]
     if material.scores and material.scores.other:
-        own = {k: v for k, v in material.scores.other.items() if k not in SHOWN_ELSEWHERE}
+        own = {k: v for k, v in material.scores.other.items() if k not in SHOWN_ELSEWHERE + FOR_PROGRAMS}
         found.append(("The evaluation's own notes", tree(own)))
     if material.bundle:
         found.append(("Bundle", tree({k: v for k, v in material.bundle.items() if k != "parity"})))

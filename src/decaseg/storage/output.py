@@ -17,14 +17,14 @@ SWEEPING_S = 1.5  # a process that is about to share the folder may be sweeping 
 
 
 @contextmanager
-def only_writer(folder: Path, *below: str) -> Iterator[None]:
+def only_writer(folder: Path, *below: str, option: str = "--out") -> Iterator[None]:
     """The folder is this process's alone inside the `with`; it is made, and goes again if it stays empty.
 
     What killed processes left half written in it, and in the folders `below` it, goes. ValueError where another
-    process writes there.
+    process writes there, which calls the folder `option`.
     """
     with ExitStack() as stack:
-        _enter(stack, folder, shared=False)
+        _enter(stack, folder, shared=False, option=option)
         _sweep(folder, below)
         try:
             yield
@@ -51,7 +51,7 @@ def one_of_writers(folder: Path, *below: str) -> Iterator[None]:
         yield
 
 
-def _enter(stack: ExitStack, folder: Path, shared: bool) -> None:
+def _enter(stack: ExitStack, folder: Path, shared: bool, option: str = "--out") -> None:
     """Makes the folder and locks it; ValueError where it cannot be had, after a moment where it is to be shared."""
     until = time.monotonic() + (SWEEPING_S if shared else 0.0)
     while True:
@@ -64,7 +64,7 @@ def _enter(stack: ExitStack, folder: Path, shared: bool) -> None:
         except BlockingIOError:
             if time.monotonic() >= until:
                 raise ValueError(
-                    f"--out {folder}: another process is writing there; wait for its end, or name another folder"
+                    f"{option} {folder}: another process is writing there; wait for its end, or name another folder"
                 ) from None
             time.sleep(0.02)
 

@@ -29,6 +29,7 @@ from decaseg.nets.members import in_turn
 from decaseg.training.distributed import ALONE, Ranks
 from decaseg.training.events import EventLog
 from decaseg.training.optimise import Average, Patience, Plateau
+from decaseg.training.warm_start import Anchor
 
 Augment = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 Validate = Callable[[nn.Module], Mapping[str, float]]
@@ -90,6 +91,7 @@ class State:
     average: Average | None
     plateau: Plateau | None
     patience: Patience | None = None
+    anchor: Anchor | None = None
     step: int = 0
     elapsed_s: float = 0.0
     best_dice: float = -1.0
@@ -107,6 +109,7 @@ class State:
             else {"values": self.average.values, "updates": self.average.updates},
             "plateau": None if self.plateau is None else self.plateau.state(),
             "patience": None if self.patience is None else self.patience.state(),
+            "anchor": None if self.anchor is None else vars(self.anchor),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "best_dice": self.best_dice,
@@ -129,16 +132,20 @@ class State:
             self.plateau.load(saved["plateau"])
         if self.patience is not None and saved.get("patience") is not None:
             self.patience.load(saved["patience"])
+        self.anchor = Anchor(**saved["anchor"]) if saved.get("anchor") else None
         for name in ("step", "elapsed_s", "best_dice", "best", "validation_s", "since_validation_s"):
             setattr(self, name, saved[name])
         self.meter = Meter(**saved.get("meter", {}))
         set_random_states(saved.get("random", {}))
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights to use if training ended here: the best, else the average, else the last."""
-        if self.best is not None:
-            return self.best
-        return self.average.values if self.average is not None else self.model.state_dict()
+        """The weights to use if training ended here: the best, else those of now."""
+        return self.best if self.best is not None else self.now()
+
+    def now(self) -> dict[str, Tensor]:
+        """The average, else the last; with the start's share in them."""
+        values = self.average.values if self.average is not None else self.model.state_dict()
+        return values if self.anchor is None else self.anchor.mixed(values)
 
 
 def fit(
@@ -159,9 +166,7 @@ def fit(
     before_s, started = state.elapsed_s, time.perf_counter()
     saved_at, save_s = started, 0.0
     budget, ranks = settings.budget, hooks.ranks
-    rate = float(
-        state.optimiser.param_groups[0]["lr"]
-    )  # where the budget was spent before: a shorter one than was begun
+    rate = float(state.optimiser.param_groups[0]["lr"])  # to be told where a shorter budget is spent already
     state.model.train()
     while (progress := budget.progress(state.step, state.elapsed_s)) < 1 and not _out_of_patience(state):
         rate = settings.lr * settings.schedule(progress) * (state.plateau.factor if state.plateau else 1.0)
@@ -304,8 +309,7 @@ def _validate(state: State, settings: Settings, hooks: Hooks, budget: Budget) ->
         return
     started = time.perf_counter()
     training = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-    if state.average is not None:
-        state.model.load_state_dict(state.average.values)
+    state.model.load_state_dict(state.now())
     state.model.eval()
     scores = hooks.validate(state.model)
     mean = sum(scores.values()) / max(len(scores), 1)

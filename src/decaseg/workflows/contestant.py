@@ -31,7 +31,7 @@ from decaseg.storage.processor import available_cores
 from decaseg.storage.rundir import RunDir
 from decaseg.volume import Volume
 from decaseg.workflows.matching import as_known
-from decaseg.workflows.models import Model, make_predictor, open_model
+from decaseg.workflows.opening import Model, make_predictor, open_model
 
 PLAIN = "plain"
 LONG_ENOUGH_S = 0.3  # of a turn's windows: a single short one is less than what disturbs a machine

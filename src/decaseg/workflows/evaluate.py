@@ -20,21 +20,21 @@ from decaseg.inference.restore import Wanted
 from decaseg.metrics.case import CaseScores, score_case
 from decaseg.metrics.summary import summarise, write_csv
 from decaseg.reporting.amounts import duration
-from decaseg.reporting.case_pictures import Shown, check_drawing, draw_case
+from decaseg.reporting.case_pictures import check_drawing, drop_pictures
 from decaseg.reporting.look import Look
-from decaseg.reporting.overlay import case_caption
 from decaseg.reporting.progress import progress
 from decaseg.reporting.score_table import print_scores
 from decaseg.storage import nifti
 from decaseg.storage.dataset import CaseFiles, Dataset
-from decaseg.storage.files import read_json, replacing, write_json
+from decaseg.storage.files import read_json, replacing, sha256_of, write_json
 from decaseg.storage.images import read_image, read_label
 from decaseg.storage.layouts import read_dataset
 from decaseg.storage.output import only_writer
 from decaseg.volume import Volume
 from decaseg.workflows.calibrating import Rows, Tally, calibration_document, calibration_note
+from decaseg.workflows.draw import draw_rest, rest_command
 from decaseg.workflows.matching import as_known
-from decaseg.workflows.models import Model, open_model
+from decaseg.workflows.opening import Model, open_model
 from decaseg.workflows.scoring import Scoring, Wishes, check_groups, make_scoring, with_groups
 
 CASES = ("val", "all")
@@ -60,6 +60,7 @@ def run(
     """Scores MODEL on full volumes in the images' own grids; writes the evaluation folder and returns 0.
 
     `cases` is `val` (the run's own validation cases, which it did not train on) or `all`; without `look` no pictures.
+    Scores are written and printed before the first picture is drawn: what stops the drawing loses none.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder to write to; give --out another name")
@@ -77,35 +78,55 @@ def run(
         check_drawing(look)
     scores: dict[str, CaseScores] = {}
     reliability: dict[str, Rows] = {}
-    drawing_s = 0.0
     with only_writer(out, "predictions", "overlays"):
         with progress("evaluating", lines=True) as advance:
             for number, files in enumerate(chosen, 1):
-                scores[files.case], reliability[files.case], shown = _evaluate_case(
+                scores[files.case], reliability[files.case] = _evaluate_case(
                     files, dataset, opened.predictor, scoring, out
                 )
-                if look is not None:
-                    begun = time.perf_counter()
-                    draw_case(out / "overlays" / files.case, shown, look)
-                    drawing_s += time.perf_counter() - begun
                 advance(number, len(chosen))
         document = with_groups(summarise(scores), wishes).to_json() | _origin(opened, model, scoring, cases, trained)
         document |= {"shown": _shown(opened.predictor, dataset), "calibration": calibration_note(reliability)}
-        write_json(out / "calibration.json", calibration_document(reliability))
-        write_csv(out / "metrics.csv", scores)
-        if opened.run is not None:
-            write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
-        write_json(out / "metrics.json", document)
-    if as_json:
-        print(json.dumps(document, ensure_ascii=False, allow_nan=False))
-    else:
-        print_scores(document)
-        if trained:
-            print(f"{len(trained)} of {len(chosen)} cases were trained on: for those this is memory, not skill")
+        document["predictions_sha256"] = {case: sha256_of(_prediction(out, case)) for case in scores}
+        _write(out, document, scores, reliability, opened)
+        if as_json:
+            print(json.dumps(document, ensure_ascii=False, allow_nan=False), flush=True)
+        else:
+            _print(document, out, look)
         if look is not None:
-            print(f"pictures took {duration(drawing_s)} of that time (--no-pictures leaves them out)")
-        print(f"{document['selection']}\nwritten: {out} (next: decaseg report {out})")
+            _draw(out, look, as_json)
     return 0
+
+
+def _write(
+    out: Path, document: dict[str, Any], scores: dict[str, CaseScores], reliability: dict[str, Rows], opened: Model
+) -> None:
+    """The files of scores, metrics.json the last; pictures that are of other predictions go before it comes."""
+    write_json(out / "calibration.json", calibration_document(reliability))
+    write_csv(out / "metrics.csv", scores)
+    if opened.run is not None:
+        write_json(out / "evaluation.json", {"run": os.path.relpath(opened.run.root, out)})
+    for case in scores:
+        drop_pictures(out / "overlays" / case)
+    write_json(out / "metrics.json", document)
+
+
+def _print(document: dict[str, Any], out: Path, look: Look | None) -> None:
+    print_scores(document)
+    if trained := document["trained_on"]:
+        print(f"{len(trained)} of {len(document['cases'])} cases were trained on: for those this is memory, not skill")
+    end = f"written: {out} (next: decaseg report {out})" if look is None else f"scores are written: {out}"
+    print(f"{document['selection']}\n{end}", flush=True)
+
+
+def _draw(out: Path, look: Look, as_json: bool) -> None:
+    """The pictures, from the files that are written: no more than one case is in memory."""
+    begun, rest = time.perf_counter(), rest_command(out, look)
+    print(f"drawing pictures; a stop loses no scores, {rest} draws the rest", file=sys.stderr, flush=True)
+    draw_rest(out, look)
+    if not as_json:
+        print(f"pictures took {duration(time.perf_counter() - begun)} (--no-pictures leaves them out)")
+        print(f"written: {out} (next: decaseg report {out})")
 
 
 def _origin(opened: Model, model: Path, scoring: Scoring, cases: str, trained: list[str]) -> dict[str, Any]:
@@ -168,11 +189,8 @@ def hash_of_case(case: str) -> str:
 
 def _evaluate_case(
     files: CaseFiles, dataset: Dataset, predictor: Predictor, scoring: Scoring, out: Path
-) -> tuple[CaseScores, Rows, Shown]:
-    """Predicts, scores, counts how right probabilities were; writes prediction, truth and image of one case.
-
-    Gives what there is to be drawn too.
-    """
+) -> tuple[CaseScores, Rows]:
+    """Predicts, scores, counts how right probabilities were; writes prediction, truth and image of one case."""
     image, truth = read_pair(files, dataset.known_values)
     try:
         prepared = predictor.prepare(image)
@@ -184,12 +202,14 @@ def _evaluate_case(
     scores = score_labels(labels, truth, target, scoring, dataset.ignore)
     painted = image.with_array(target.as_painted(truth.array[0]))
     folder = out / "predictions"
-    nifti.write(folder / f"{files.case}_pred.nii.gz", labels)
+    nifti.write(_prediction(out, files.case), labels)
     nifti.write(folder / f"{files.case}_msk.nii.gz", painted)
     _copy_image(files, image, folder / f"{files.case}_img.nii.gz")
-    channel = _first_channel(predictor, image.array.shape[0])
-    caption = case_caption(files.case, scores.structures)
-    return scores, tally.rows(), Shown(image, labels, painted, target.painted_names(), caption, channel)
+    return scores, tally.rows()
+
+
+def _prediction(out: Path, case: str) -> Path:
+    return out / "predictions" / f"{case}_pred.nii.gz"
 
 
 def read_pair(files: CaseFiles, labels: Collection[int]) -> tuple[Volume, Volume]:
@@ -221,9 +241,9 @@ def score_labels(
 
 
 def _copy_image(files: CaseFiles, image: Volume, path: Path) -> None:
-    """The image as it is: a .nii.gz byte for byte, a .nii compressed, channels of several files as one."""
+    """The image as the model has it: a .nii.gz byte for byte, a .nii compressed, channels picked or put together."""
     source = files.image
-    if not files.more and source.name.endswith(".nii.gz"):
+    if not files.more and not files.take and source.name.endswith(".nii.gz"):
         with replacing(path) as temporary:
             shutil.copyfile(source, temporary)
     else:

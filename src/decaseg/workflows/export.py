@@ -30,7 +30,7 @@ from decaseg.storage.provenance import provenance, without_folders
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import hash_of_case, read_pair, score_labels
 from decaseg.workflows.matching import as_known
-from decaseg.workflows.models import open_model
+from decaseg.workflows.opening import open_model
 from decaseg.workflows.quantising import NoInt8Model, check_int8, write_int8
 
 MAX_GATE_CASES = 20  # whole cases through both engines; more cost minutes and change the answer little

@@ -22,7 +22,7 @@ from decaseg.storage.sealed import verify
 from decaseg.storage.shipped import folder_of
 from decaseg.training.distributed import Ranks
 from decaseg.training.loop import State
-from decaseg.training.warm_start import HEADS, take_over
+from decaseg.training.warm_start import HEADS, Anchor, take_over
 
 NETWORK = ("base_filters", "max_filters", "max_levels", "members")  # with the style: what the other RUN settles
 UP_TO = {"max_filters", "max_levels", "deep_supervision"}  # limits: a network may well stay below them
@@ -53,6 +53,8 @@ class Start:
 def read_start(recipe: Recipe) -> Start | None:
     """The RUN of `--from`, None where there is no such wish; ValueError where it is no finished RUN."""
     if recipe.from_run is None:
+        if recipe.start_share:
+            raise ValueError(f"--set start_share={recipe.start_share:g}: there is no start; name it with --from RUN")
         return None
     path = Path(recipe.from_run)
     folder = RunDir(folder_of(path, run=True) or path)
@@ -76,8 +78,10 @@ def recipe_of(recipe: Recipe, start: Start) -> Recipe:
     return replace(recipe, from_run=str(start.folder.root.resolve()), **settled)
 
 
-def begin_with(state: State, start: Start, plan: Plan, ranks: Ranks) -> tuple[str, ...]:
+def begin_with(state: State, start: Start, plan: Plan, share: float, ranks: Ranks) -> tuple[str, ...]:
     """Puts the other RUN's weights into a fresh state, on all ranks; says and returns which were left fresh.
+
+    `share` is what they keep of those that the training ends with.
 
     The heads are taken over only if they mean the same structures in the same order.
     """
@@ -87,6 +91,9 @@ def begin_with(state: State, start: Start, plan: Plan, ranks: Ranks) -> tuple[st
     if state.average is not None:
         for name, tensor in state.model.state_dict().items():
             state.average.values[name].copy_(tensor)
+    if share:
+        kept = {name: t.clone() for name, t in state.model.state_dict().items() if name not in fresh}
+        state.anchor = Anchor(kept, share)
     before, now = start.plan.preprocessing.channels, plan.preprocessing.channels
     other = "" if before == now else f"; it saw {', '.join(before)}, this one sees {', '.join(now)}"
     left = f"all but {len(fresh)} ({', '.join(sorted({_part(name) for name in fresh}))})" if fresh else "all"

@@ -156,7 +156,8 @@ def fit_run(
     numbers = LossSettings(recipe.batch_dice, recipe.tversky_beta, recipe.focal_gamma, recipe.topk_share,
                            masked=plan.target.ignored is not None)  # fmt: skip
     loss = make_loss(recipe.loss, numbers, ranks.whole(plan.batch_size))
-    batches = read_ahead(sampler, state.step)
+    # Where memory is short, steps are slow: one batch is there in time.
+    batches = read_ahead(sampler, state.step, 3 if plan.saving == "none" else 1)
     try:
         done = fit(state, batches, truth_for_loss(plan.target, device), augment, loss, settings, device, hooks)
     finally:

@@ -15,7 +15,7 @@ from decaseg.storage.layouts import read_dataset
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import choose_cases, read_pair
 from decaseg.workflows.matching import as_known
-from decaseg.workflows.models import open_model
+from decaseg.workflows.opening import open_model
 
 
 def run(

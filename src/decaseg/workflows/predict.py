@@ -26,7 +26,7 @@ from decaseg.storage.output import one_of_writers
 from decaseg.storage.processor import available_cores
 from decaseg.storage.provenance import available_memory_gib
 from decaseg.workflows.inputs import DicomInput, Input, content_of, find_inputs
-from decaseg.workflows.models import Model, ensemble, open_model
+from decaseg.workflows.opening import Model, ensemble, open_model
 from decaseg.workflows.sharing import Share
 
 SEGMENTATION = "segmentation"  # the output that DICOM images have besides

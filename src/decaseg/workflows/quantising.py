@@ -32,7 +32,7 @@ from decaseg.storage.dataset import CaseFiles, Dataset
 from decaseg.storage.files import read_json
 from decaseg.storage.rundir import RunDir
 from decaseg.workflows.evaluate import hash_of_case, read_pair
-from decaseg.workflows.models import open_model
+from decaseg.workflows.opening import open_model
 
 MAX_JUDGES = 8  # whole cases, each predicted once a round
 BETWEEN = "int8"  # what layers in float compute in (see HINTS of the engine): docs/decisions/0009

@@ -13,7 +13,7 @@ from decaseg.planning.memory import parameters
 from decaseg.storage import nifti
 from decaseg.storage.provenance import available_memory_gib
 from decaseg.storage.shipped import folder_of
-from decaseg.workflows.models import Model, no_such_model, open_model
+from decaseg.workflows.opening import Model, no_such_model, open_model
 
 if TYPE_CHECKING:
     from decaseg.serving.worker import Loaded

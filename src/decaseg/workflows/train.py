@@ -120,7 +120,7 @@ def _train(
         if saved := ranks.lead(lambda: _saved_state(folder) if resume else None):
             state.load(saved)
         elif start := ranks.lead(lambda: read_start(recipe)):
-            fresh = begin_with(state, start, plan, ranks)
+            fresh = begin_with(state, start, plan, recipe.start_share, ranks)
         watch = open_watch(folder, budget, ranks)
         watch.log(
             "resume" if resume else "start",

@@ -115,11 +115,15 @@ def _data_set(path: Path) -> Any:
         return None
 
 
-def _evaluation(folder: Path, wishes: Wishes) -> Exhibition:
-    if not is_evaluation(folder) and is_evaluation(folder / "evaluation"):
-        folder = folder / "evaluation"
-    if not is_evaluation(folder):
-        raise ValueError(f"{folder}: has no metrics.json; name an image or the folder that decaseg evaluate wrote")
+def evaluation_in(folder: Path) -> Path | None:
+    """The evaluation that is meant: the folder, or `evaluation/` in it; None where neither is one."""
+    return next((found for found in (folder, folder / "evaluation") if is_evaluation(found)), None)
+
+
+def _evaluation(what: Path, wishes: Wishes) -> Exhibition:
+    folder = evaluation_in(what)
+    if folder is None:
+        raise ValueError(f"{what}: has no metrics.json; name an image or the folder that decaseg evaluate wrote")
     if wishes.prediction or wishes.truth:
         raise ValueError(f"{folder}: brings its own prediction and truth; leave out --prediction and --truth")
     scores = read_scores(folder)
@@ -181,4 +185,4 @@ def _starting_with(exhibition: Exhibition, name: str | None) -> Exhibition:
     return replace(exhibition, start=places[0])
 
 
-__all__: Sequence[str] = ("Wishes", "gather", "run")
+__all__: Sequence[str] = ("Wishes", "evaluation_in", "gather", "run")

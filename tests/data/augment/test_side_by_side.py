@@ -33,7 +33,7 @@ def test_every_piece_is_made_once_and_the_callers_threads_stay(threads):
 def test_several_pieces_are_made_at_once_by_one_thread_each(threads):
     if threads == 1:
         pytest.skip("one thread has no one beside it")
-    together, inner = threading.Barrier(threads, timeout=20), []
+    together, inner = threading.Barrier(threads, timeout=60), []
 
     def work(_: int) -> None:
         together.wait()  # breaks unless as many pieces as threads are under way

@@ -13,7 +13,7 @@ from decaseg.reporting.viewer.exhibit import Case, Exhibition
 from decaseg.storage import nifti
 from decaseg.volume import Volume
 from tests.reporting.phantoms import patient, turned
-from tests.reporting.viewer.chromium import chromium, page
+from tests.reporting.viewer.chromium import page
 from tests.reporting.viewer.sight import head, middle, picture, purple
 
 
@@ -27,9 +27,9 @@ def exhibition(folder, name="LPS", image=None):
     return Exhibition("e", (Case(name, *paths, dice={"lesion": 0.5}),), {1: "lesion"})
 
 
-def test_it_opens_from_disk_shows_left_on_the_right_and_asks_nobody(tmp_path):
+def test_it_opens_from_disk_shows_left_on_the_right_and_asks_nobody(browser, tmp_path):
     path = write_case_page(tmp_path / "a b" / "case.html", exhibition(tmp_path), 0)
-    with chromium() as browser, page(browser, path.as_uri()) as opened:
+    with page(browser, path.as_uri()) as opened:
         assert opened.title() == "LPS" and "0.500" in opened.locator("#score").inner_text()
         opened.get_by_role("button", name="Axial", exact=True).click()
         opened.wait_for_timeout(400)

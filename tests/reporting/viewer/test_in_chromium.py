@@ -15,14 +15,8 @@ from decaseg.reporting.viewer.tables import make_table
 from decaseg.storage import nifti
 from decaseg.volume import Volume
 from tests.reporting.phantoms import patient, turned
-from tests.reporting.viewer.chromium import chromium, page
+from tests.reporting.viewer.chromium import page
 from tests.reporting.viewer.sight import box_of, head, middle, picture, purple, shrunk
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -69,16 +69,16 @@ def draw_core(
     head: Head,
     character: Character,
     rng: np.random.Generator,
-    anywhere: bool = False,
+    where: str = "usual",
     loose: bool = False,
 ) -> Array:
     """Signed distance-like field (mm), positive inside the core, of exactly the volume that the character asks for.
 
-    `anywhere`: it begins in any deep tissue, stem and cerebellum included, not where gliomas mostly do. `loose`: falx
-    and skull hold it less, so that it may reach the surface and cross the middle.
+    `where` it begins: `usual`, where gliomas mostly do, or one of `PLACES`. `loose`: falx and skull hold it less, so
+    that it may reach the surface and cross the middle.
     """
     frame = head.frame
-    seed = _begin_anywhere(head, rng) if anywhere else _begin(template, rng)
+    seed = _begin(template, rng) if where == "usual" else PLACES[where](head, rng)
     middle = _voxel_of(head, seed)
     radius = float(np.cbrt(3 * character.core_ml * 1000 / (4 * np.pi)))
     world = frame.world_mm()
@@ -110,8 +110,20 @@ def _begin(template: Template, rng: np.random.Generator) -> np.ndarray:
 
 def _begin_anywhere(head: Head, rng: np.random.Generator) -> np.ndarray:
     """The template's point (3,) of a voxel drawn from all that lie 5 mm deep or more."""
-    deep = np.flatnonzero(head.depth_mm >= 5)
-    return np.asarray(head.template_mm.reshape(3, -1)[:, rng.choice(deep)], np.float64)
+    return _drawn(head, head.depth_mm >= 5, rng)
+
+
+def _begin_in_pole(head: Head, rng: np.random.Generator) -> np.ndarray:
+    """The same, low in a temporal lobe: beside the stem and before the cerebellum."""
+    x, y, z = np.abs(head.template_mm[0]), head.template_mm[1], head.template_mm[2]
+    return _drawn(head, (head.depth_mm >= 5) & (z < -16) & (y > -18) & (x > 22), rng)
+
+
+def _drawn(head: Head, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.asarray(head.template_mm.reshape(3, -1)[:, rng.choice(np.flatnonzero(inside))], np.float64)
+
+
+PLACES = {"anywhere": _begin_anywhere, "poles": _begin_in_pole}
 
 
 def mass_effect(head: Head, core: Array, character: Character, rng: np.random.Generator) -> Array:

@@ -22,9 +22,19 @@ from decaseg.data.phantom.template import Template, load
 from decaseg.data.phantom.tumour import EDEMA, Character, Tumour, draw_core, draw_tumour, mass_effect
 from decaseg.volume import Volume
 
-ANYWHERE = 0.3  # share of tumours that begin in any deep tissue, not where adult gliomas mostly do
+# Where tumours begin: elsewhere, where adult gliomas mostly do.
+ANYWHERE = 0.3  # share in any deep tissue
+POLES = 0.1  # share low in a temporal lobe, which the template's places leave out
 SEEN = 0.35  # a reader's outline goes where that share of the tumour's full signal is reached, not half: it is generous
-LIMBIC_MM = ((0, 20, 28), (0, -25, 32), (38, 0, 0), (24, -20, -14))  # cingulum, insula, hippocampus: bright on FLAIR
+# Brighter than their neighbours on healthy people's FLAIR, here on the right; millimetres of the template.
+LIMBIC_MM = ((0, 20, 28), (0, -25, 32), (38, 0, 0), (24, -20, -14))  # cortex: cingulum, insula, hippocampus
+DEEP_MM = (
+    (23, -18, 8),  # corticospinal tract in the internal capsule
+    (8, -38, 12),  # splenium
+    (5, -28, -22),  # pons
+    (26, 4, 2),  # putamen
+    (11, -18, 8),  # thalamus
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,8 @@ def _draw_tumours(
     drawn = []
     for place in range(count):
         character = draw_varied_character(rng)
-        core = draw_core(template, head, character, rng, anywhere=bool(rng.random() < ANYWHERE), loose=True)
+        where = str(rng.choice(("anywhere", "poles", "usual"), p=(ANYWHERE, POLES, 1 - ANYWHERE - POLES)))
+        core = draw_core(template, head, character, rng, where, loose=True)
         drawn.append((character, core, mass_effect(head, core, character, rng) if place == 0 else None))
         pause()
     tissues = draw_tissues(template, head, drawn[0][2])
@@ -168,7 +179,9 @@ def _signal(head: Head, scene: Scene, tumour: Tumour, contrast: Contrast, rng: n
     signal *= 1 + rng.uniform(-0.2, 0.35) * _posterior_fossa(head)
     signal += -0.1 * scene.vessels + rng.uniform(0, 0.6) * scene.choroid
     signal *= 1 + rng.uniform(0, 0.1) * smooth_noise(rng, frame, 28.0)  # no region is quite like its neighbour
-    signal *= 1 + rng.uniform(0, 0.3) * tissues.gm * _limbic(head)
+    signal *= 1 + rng.uniform(0, 0.3) * tissues.gm * _near(head, LIMBIC_MM, 14.0)
+    for place in DEEP_MM:
+        signal *= 1 + max(0.0, rng.uniform(-0.15, 0.4)) * _near(head, (place,), rng.uniform(5, 10))
     signal *= 1 + rng.uniform(-0.1, 0.3) * np.exp(-((head.depth_mm / rng.uniform(8, 25)) ** 2))  # near the coils
     benign = _benign(frame, tissues, tumour, rng)
     signal += np.maximum(scene.lesions, benign) * (contrast.benign * contrast.edema - signal)
@@ -199,10 +212,10 @@ def _posterior_fossa(head: Head) -> Array:
     return np.asarray((1 - cerebrum(head.template_mm)) * behind, np.float32)
 
 
-def _limbic(head: Head) -> Array:
-    """1 in the middle of a region whose cortex shines on FLAIR in healthy people, falling over 14 mm."""
+def _near(head: Head, places_mm: tuple[tuple[int, int, int], ...], reach_mm: float) -> Array:
+    """1 at the places, on both sides of the brain, falling as a Gaussian does."""
     x, y, z = np.abs(head.template_mm[0]), head.template_mm[1], head.template_mm[2]
-    near = [np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (2 * 14.0**2)) for a, b, c in LIMBIC_MM]
+    near = [np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (2 * reach_mm**2)) for a, b, c in places_mm]
     return np.asarray(np.max(near, axis=0), np.float32)
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decaseg.metrics.calibration import BINS, Reliability, pooled
-from decaseg.reporting.charts import HEIGHT, Axis, line, opened, x_scale, y_axis, y_scale
+from decaseg.reporting.charts import NARROW, RIGHT, line, opened, x_axis, x_scale, y_axis, y_scale
 from decaseg.reporting.words import counted, percent
 
-SIDE = 470  # narrower than the other charts: nearly square, as the diagonal wants it
 RESAMPLES = 2000
 
 
@@ -74,11 +73,11 @@ def calibration_words(found: Calibrated) -> list[str]:
 
 def calibration_chart(structure: str, found: Calibrated, place: int) -> str:
     """Share that was true against the probability given; the diagonal is perfect, a mark's area its share of voxels."""
-    x, y = Axis(0.0, 1.0, 74, SIDE - 18), y_axis(0.0, 1.0)
+    x, y = x_axis(0.0, 1.0, stop=NARROW - RIGHT), y_axis(0.0, 1.0)
     total = found.total
     most = max(int(total.voxels[1:].max()), 1)
-    parts = [opened(f"Reliability of {structure}", " ".join(calibration_words(found)), width=SIDE)]
-    parts.append(y_scale(y, "Share that was true", right=SIDE - 18))
+    parts = [opened(f"Reliability of {structure}", " ".join(calibration_words(found)), width=NARROW)]
+    parts.append(y_scale(y, "Share that was true", right=x.stop))
     parts.append(x_scale(x, "Probability given"))
     parts.append(f'<g class="c{place}">{line("zero", x(0), y(0), x(1), y(1))}')
     shown = [b for b in range(BINS) if total.voxels[b]]
@@ -97,6 +96,3 @@ def calibration_chart(structure: str, found: Calibrated, place: int) -> str:
             parts.append(line("whisker", x(given), y(found.low[b]), x(given), y(found.high[b])))
         parts.append(f'<circle class="mark" cx="{x(given)}" cy="{y(true)}" r="{radius:.1f}"/></g>')
     return "".join(parts) + "</g></svg>"
-
-
-__all__ = ["HEIGHT", "Calibrated", "calibrated", "calibration_chart", "calibration_words"]

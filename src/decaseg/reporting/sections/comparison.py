@@ -8,12 +8,27 @@ from html import escape
 
 from decaseg.metrics import CaseScores, Comparison, compare
 from decaseg.metrics.comparison import LEVEL
-from decaseg.reporting.charts import WIDTH, Axis, box, dot, line, opened, round_ticks, text, x_scale, y_axis, y_scale
+from decaseg.reporting.charts import (
+    HEIGHT,
+    LEFT,
+    NARROW,
+    RIGHT,
+    WIDTH,
+    box,
+    dot,
+    line,
+    opened,
+    round_ticks,
+    text,
+    x_axis,
+    x_scale,
+    y_axis,
+    y_scale,
+)
 from decaseg.reporting.material import Scores
 from decaseg.reporting.words import counted, listed, shortened, signed
 
 SAME = 0.0005  # of Dice: smaller differences are not called better or worse
-SIDE = 470
 WORDS = {
     "first": "{first} is better than {second}.",
     "second": "{second} is better than {first}.",
@@ -107,10 +122,10 @@ def scatter_chart(found: Compared) -> str:
     values = [v for c in found.changes for v in (c.here, c.there)]
     low, high, _ = round_ticks(min(values), max(values))
     low, high = max(0.0, low), min(1.0, high)
-    x, y = Axis(low, high, 74, SIDE - 18), y_axis(low, high)
+    x, y = x_axis(low, high, stop=NARROW - RIGHT), y_axis(low, high)
     spoken = f"{len(found.better)} cases better, {len(found.worse)} worse, of {len(found.changes)}"
-    parts = [opened("Dice of each case in both", spoken, width=SIDE)]
-    parts.append(y_scale(y, f"Dice here: {shortened(found.here, 34)}", right=SIDE - 18))
+    parts = [opened("Dice of each case in both", spoken, width=NARROW)]
+    parts.append(y_scale(y, f"Dice here: {shortened(found.here, 34)}", right=x.stop))
     parts.append(x_scale(x, f"Dice there: {shortened(found.there, 34)}"))
     parts.append(line("zero", x(low), y(low), x(high), y(high)))
     for c in found.changes:
@@ -124,7 +139,7 @@ def changes_chart(found: Compared) -> str:
     mean = found.comparison.mean_dice
     values = [c.difference for c in found.changes]
     low, high, _ = round_ticks(min(*values, 0.0, mean.ci95[0]), max(*values, 0.0, mean.ci95[1]))
-    y, left, right = y_axis(low, high), 74.0, WIDTH - 18.0
+    y, left, right = y_axis(low, high), float(LEFT), float(WIDTH - RIGHT)
     spoken = f"from {signed(values[0])} to {signed(values[-1])}, mean {signed(mean.mean)}"
     parts = [opened("Difference of Dice, case by case", spoken), y_scale(y, "Dice here less Dice there")]
     top, bottom = y(mean.ci95[1]), y(mean.ci95[0])
@@ -143,7 +158,7 @@ def changes_chart(found: Compared) -> str:
     parts.append(line("base", left, y(0), right, y(0)))
     parts.append(line("bias", left, y(mean.mean), right, y(mean.mean)))
     label = f"{counted(len(values), 'case')}, worst change to best; line: mean {signed(mean.mean)}"
-    parts.append(text((left + right) / 2, 312, label, "axis", "middle"))
+    parts.append(text((left + right) / 2, HEIGHT - 8, label, "axis", "middle"))
     return "".join(parts) + "</svg>"
 
 

@@ -8,13 +8,13 @@ from html import escape
 from typing import Any
 
 from decaseg.reporting.charts import (
-    WIDTH,
     Axis,
     line,
     number,
     opened,
     round_ticks,
     text,
+    x_axis,
     x_scale,
     y_axis,
     y_scale,
@@ -93,7 +93,7 @@ def speed_chart(models: Sequence[Model]) -> str:
     ends += [first - end for m in drawn if m.drop_ci95 for end in m.drop_ci95]
     low, high, _ = round_ticks(min(ends), max(ends))
     times = [t for m in drawn for t in (m.seconds, *m.quartiles) if t > 0]
-    x, y = Axis(min(times) / 1.3, max(times) * 1.6, 74, WIDTH - 18, log=True), y_axis(low, high)
+    x, y = x_axis(min(times) / 1.3, max(times) * 1.6, log=True), y_axis(low, high)
     spoken = "; ".join(f"{m.name}: {number(m.seconds)} s, Dice {m.dice:.4f}" for m in drawn)
     parts = [
         opened("Mean Dice against seconds a case", spoken),

@@ -9,10 +9,8 @@ import numpy as np
 
 from decaseg.metrics import bootstrap_ci95
 from decaseg.reporting.charts import (
-    HEIGHT,
     RIGHT,
     WIDTH,
-    Axis,
     box,
     dot,
     line,
@@ -20,6 +18,7 @@ from decaseg.reporting.charts import (
     opened,
     round_ticks,
     text,
+    x_axis,
     x_scale,
     y_axis,
     y_scale,
@@ -73,7 +72,7 @@ def agreement_chart(structure: str, found: Agreement, place: int) -> str:
     xs, ys = [x for x, _ in points.values()], [y for _, y in points.values()]
     low, high, _ = round_ticks(min(*ys, found.limits[0], 0.0), max(*ys, found.limits[1], 0.0))
     first, last, _ = round_ticks(min(xs), max(xs))
-    x, y = Axis(max(first, 0.0), last, 74, WIDTH - RIGHT - RIGHT_OF_LIMITS), y_axis(low, high)
+    x, y = x_axis(max(first, 0.0), last, stop=WIDTH - RIGHT - RIGHT_OF_LIMITS), y_axis(low, high)
     spoken = (
         f"{len(points)} cases, bias {signed(found.bias)} ml, limits of agreement "
         f"{signed(found.limits[0])} to {signed(found.limits[1])} ml"
@@ -101,6 +100,3 @@ def agreement_chart(structure: str, found: Agreement, place: int) -> str:
         words = f"{case}\npredicted {number(predicted)} ml, true {number(true)} ml\ndifference {signed(difference)} ml"
         parts.append(dot("", case, x(mean), y(difference), words))
     return "".join(parts) + "</g></svg>"
-
-
-__all__ = ["HEIGHT", "Agreement", "agreement", "agreement_chart"]

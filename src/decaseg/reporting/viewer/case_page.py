@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from decaseg.reporting.progress import progress
 from decaseg.reporting.viewer.exhibit import Exhibition, Shown, encoded, show
 from decaseg.reporting.viewer.niivue import niivue_module
+from decaseg.reporting.viewer.tables import SCRIPTS
 from decaseg.storage.files import write_text
 
 MOST_VOXELS = 9_000_000  # a BraTS case as it is; larger ones are thinned, so that a page can be mailed
@@ -101,11 +102,7 @@ def _page(name: str, files: Mapping[str, bytes]) -> str:
 
     loader = own("unpack.js")
     digest = base64.b64encode(hashlib.sha256(loader.encode()).digest()).decode()
-    modules = {
-        "niivue.js": niivue_module(),
-        "panel.js": own("panel.js").encode(),
-        "viewer.js": own("viewer.js").encode(),
-    }
+    modules = {"niivue.js": niivue_module(), **{name: own(name).encode() for name in SCRIPTS}}
     texts = {key: _packed_script(data) for key, data in modules.items()}
     texts |= {key: _packed(data) for key, data in files.items()}
     packed = "\n".join(
@@ -126,7 +123,7 @@ def _page(name: str, files: Mapping[str, bytes]) -> str:
     return page
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _packed_script(data: bytes) -> str:
     return _packed(data)  # NiiVue is the same in every page
 

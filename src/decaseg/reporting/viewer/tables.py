@@ -10,10 +10,11 @@ from decaseg.reporting.viewer.exhibit import Cabinet, Exhibition
 from decaseg.reporting.viewer.niivue import niivue_module
 from decaseg.reporting.viewer.server import Answer
 
+SCRIPTS = ("keys.js", "labels.js", "panel.js", "viewer.js")  # the last imports the others and NiiVue
+SCRIPT = "text/javascript; charset=utf-8"
 PAGES = {
     "": ("index.html", "text/html; charset=utf-8"),
-    "viewer.js": ("viewer.js", "text/javascript; charset=utf-8"),
-    "panel.js": ("panel.js", "text/javascript; charset=utf-8"),
+    **{name: (name, SCRIPT) for name in SCRIPTS},
     "viewer.css": ("viewer.css", "text/css; charset=utf-8"),
 }
 MOST_CHANNELS = 64
@@ -27,7 +28,7 @@ def make_table(exhibition: Exhibition) -> dict[str, Callable[[], Answer]]:
     table: dict[str, Callable[[], Answer]] = {}
     for name, (file, kind) in PAGES.items():
         table[name] = partial(Answer, folder.joinpath(file).read_bytes(), kind)
-    table["niivue.js"] = partial(Answer, niivue_module(), "text/javascript; charset=utf-8")
+    table["niivue.js"] = partial(Answer, niivue_module(), SCRIPT)
     table["cases.json"] = partial(Answer.json, exhibition.to_json())
     cabinet = Cabinet(exhibition)
     for index in range(len(exhibition.cases)):

@@ -17,7 +17,9 @@
       else keep(path, [unpacked]);
     }
     globalThis.packed = urls;
-    await import(keep("viewer.js", [scripts["viewer.js"].replace("./niivue.js", urls["niivue.js"]).replace("./panel.js", urls["panel.js"])]));
+    let viewer = scripts["viewer.js"];
+    for (const [path, url] of Object.entries(urls)) viewer = viewer.replace(`"./${path}"`, `"${url}"`);
+    await import(keep("viewer.js", [viewer]));
   } catch (error) {
     const message = document.getElementById("message");
     message.textContent = error.message;

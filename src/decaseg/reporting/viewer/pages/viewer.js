@@ -2,11 +2,12 @@
 // In a page that carries its case, `packed` says for each of the server's paths where its bytes lie in the page.
 
 import { Niivue } from "./niivue.js";
+import { GESTURES, keysOf } from "./keys.js";
+import { lookup, rims } from "./labels.js";
 import { $, about, caseList, greys, keyList, layerRows, legend, make, number, score, segments, swatch } from "./panel.js";
 
 const VIEWS = [["all", "All"], ["axial", "Axial"], ["coronal", "Coronal"], ["sagittal", "Sagittal"], ["render", "3D"], ["montage", "Montage"]];
 const SIDES = [["front", 180, 0], ["right", 270, 0], ["back", 0, 0], ["left", 90, 0], ["above", 180, 90]]; // azimuth, elevation
-const STEP_KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, 1], ArrowDown: [1, -1], PageUp: [2, 1], PageDown: [2, -1] };
 
 const nv = new Niivue({
   backColor: [0, 0, 0, 1], crosshairColor: [1, 0.78, 0.3, 0.8], crosshairWidthUnit: "mm",
@@ -96,40 +97,13 @@ function paint() {
     const volume = nv.volumes[index];
     if (!volume) return;
     if (parts) {
-      volume.setColormapLabel(lookup(key, parts));
+      volume.setColormapLabel(lookup(parts, (name) => hidden.has(`${key}/${name}`)));
       volume.filled ??= volume.img;
-      volume.img = $("outline").checked ? rims(volume.filled, volume.hdr.dims) : volume.filled;
+      volume.img = $("outline").checked ? rims(volume.filled, volume.hdr.dims, view, facts.orientation) : volume.filled;
     }
     volume.opacity = states[key].on ? states[key].opacity : 0;
   });
   nv.updateGLVolume();
-}
-
-// Voxels with something else beside them, in the plane that is looked at or, where all are, anywhere: NiiVue's own
-// outlines need opaque layers.
-const ACROSS = { axial: "SI", coronal: "AP", sagittal: "RL", montage: "SI" };
-
-function rims(array, [, nx, ny]) {
-  const steps = [1, nx, nx * ny].filter((_, axis) => !ACROSS[view]?.includes(facts.orientation[axis]));
-  const kept = new Uint8Array(array.length);
-  for (let i = 0; i < array.length; i++) {
-    const v = array[i];
-    if (v && steps.some((step) => array[i - step] !== v || array[i + step] !== v)) kept[i] = v;
-  }
-  return kept;
-}
-
-function lookup(key, parts) {
-  const table = { R: [0], G: [0], B: [0], A: [0], I: [0], labels: [""] };
-  for (const { value, name, colour } of parts) {
-    table.R.push(colour[0]);
-    table.G.push(colour[1]);
-    table.B.push(colour[2]);
-    table.A.push(hidden.has(`${key}/${name}`) ? 0 : 255);
-    table.I.push(value);
-    table.labels.push(name);
-  }
-  return table;
 }
 
 function panel() {
@@ -325,30 +299,19 @@ function toggle(number) {
   layerRows(layers, states, changeLayer);
 }
 
-// With the name of the key's event, what it does, and its words in the list.
-const KEYS = [
-  [["n"], ["n"], "next case", () => current + 1 < cases.length && show(current + 1)],
-  [["p"], ["p"], "previous case", () => current > 0 && show(current - 1)],
-  [["1", "2", "3", "4"], ["1", "…", "4"], "layers on and off, as listed", (key) => toggle(Number(key))],
-  [["v"], ["v"], "next view: all planes, one plane, 3D, montage", () => look(VIEWS[(VIEWS.findIndex(([key]) => key === view) + 1) % VIEWS.length][0])],
-  [["t"], ["t"], "3D from the front, right, back, left, above", () => turn3d()],
-  [["o"], ["o"], "outlines only", () => $("outline").click()],
-  [Object.keys(STEP_KEYS), ["←", "→", "↑", "↓"], "crosshair by a voxel: right, left, forward, back", (key) => step(STEP_KEYS[key])],
-  [[], ["Page Up", "Page Down"], "crosshair up and down", null],
-  [["+", "=", "-"], ["+", "−"], "overlay more, less opaque", (key) => fade(key === "-" ? -0.1 : 0.1)],
-  [["s"], ["s"], "back to the structure", () => moveTo(facts.centre_mm)],
-  [["r"], ["r"], "reset zoom, turn and grey values", () => reset()],
-  [["?"], ["?"], "this list", () => ($("help").open ? $("help").close() : $("help").showModal())],
-];
-
-// What the pointer does, for the same list.
-const GESTURES = [
-  [["click"], "crosshair; dragging moves it along"],
-  [["wheel"], "through the slices below the pointer; over 3D, its size"],
-  [["drag 3D"], "turns it"],
-  [["right drag"], "grey values: up and down brightness, sideways contrast"],
-  [["double click"], "one plane large, and back"],
-];
+const KEYS = keysOf({
+  next: () => current + 1 < cases.length && show(current + 1),
+  previous: () => current > 0 && show(current - 1),
+  toggle,
+  nextView: () => look(VIEWS[(VIEWS.findIndex(([key]) => key === view) + 1) % VIEWS.length][0]),
+  turn3d,
+  outline: () => $("outline").click(),
+  step,
+  fade,
+  home: () => moveTo(facts.centre_mm),
+  reset,
+  help: () => ($("help").open ? $("help").close() : $("help").showModal()),
+});
 
 function fade(by) {
   for (const { key, parts } of layers) {
