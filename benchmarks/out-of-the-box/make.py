@@ -65,7 +65,7 @@ def main() -> None:
             decaseg("export", work / f"run-{best}", "--out", work / precision, *how)
     if wishes.ship:
         judged = [(d.name, read_json(work / f"judged-{best}-{d.name}" / "metrics.json")) for d in wishes.judge]
-        ship(work, work / f"run-{best}", wishes.start, judged)
+        ship(work, work / f"run-{best}", wishes, judged)
 
 
 def read_wishes() -> argparse.Namespace:
@@ -76,6 +76,9 @@ def read_wishes() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=70)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--start", type=Path, metavar="RUN")
+    parser.add_argument(
+        "--before", type=int, nargs="*", default=[], help="cases that the start's own start was trained on"
+    )
     parser.add_argument("--judge", type=Path, action="append", default=[], metavar="DATASET")
     parser.add_argument("--ship", action="store_true")
     return parser.parse_args()
@@ -153,7 +156,7 @@ def told(metrics: dict) -> dict[str, object]:
     return {key: dice[key] for key in ("mean", "ci95", "median", "n")} | {"least": least}
 
 
-def ship(work: Path, run: Path, start: Path | None, judged: list[tuple[str, dict]]) -> None:
+def ship(work: Path, run: Path, wishes: argparse.Namespace, judged: list[tuple[str, dict]]) -> None:
     """Puts the model in place: RUN, bundles, card and model.json, whole or not at all."""
     target, fresh = ROOT / NAME, ROOT / f".{NAME}"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -167,11 +170,11 @@ def ship(work: Path, run: Path, start: Path | None, judged: list[tuple[str, dict
     write_json(fresh / "run" / "recipe.json", recipe | places)
     for precision in ("fp16", "int8"):
         shutil.copytree(work / precision, fresh / precision)
-    stages = [read_json(stage / "splits.json")["train"] for stage in (start, run) if stage is not None]
+    stages = [read_json(stage / "splits.json")["train"] for stage in (wishes.start, run) if stage is not None]
     facts = {
         "outlines": "the whole tumour of a glioma (oedema, tumour core and all in it), as one structure",
         "image": "one FLAIR image of a skull-stripped brain, any spacing and orientation, 0 outside the brain",
-        "training": " and then ".join(str(len(cases)) for cases in stages)
+        "training": ", then ".join(map(str, [*wishes.before, *map(len, stages)]))
         + " generated cases at 2 mm; no patient's image",
         "licence": LICENCE,
         "judged_on": "real gliomas that no step saw, whole volumes: " + ", ".join(name for name, _ in judged),
