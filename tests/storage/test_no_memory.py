@@ -13,6 +13,7 @@ REFUSALS = [
     RuntimeError("std::bad_alloc"),
     RuntimeError("could not create a primitive"),
     RuntimeError("can't start new thread"),
+    SystemError("error return without exception set"),
     RuntimeError("Check 'ptr' failed at intel_cpu/src/cpu_memory.cpp:257:\nFailed to allocate 96 bytes of memory"),
     ImportError("libtorch_cpu.so: failed to map segment from shared object"),
 ]  # fmt: skip

@@ -20,6 +20,7 @@ SAYINGS = (
     "Failed to allocate",
     "failed to map segment",
     "can't start new thread",
+    "error return without exception set",  # of Python's own imports, as a SystemError
 )
 
 
@@ -27,7 +28,7 @@ def refused(error: BaseException) -> bool:
     """Does it say that there was no memory?"""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError | ImportError | OSError) and _says_so(error)
+    return isinstance(error, RuntimeError | SystemError | ImportError | OSError) and _says_so(error)
 
 
 def in_words(error: BaseException) -> str:
