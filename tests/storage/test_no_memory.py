@@ -33,6 +33,16 @@ def test_numpy_s_own_is_one_of_them():
     assert no_memory.refused(caught.value)
 
 
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_it_is_seen_behind_a_library_s_own_words(link):
+    hidden = RuntimeError("Couldn't get TorchScript module by tracing.")  # OpenVINO's converter
+    setattr(hidden, link, MemoryError())
+    assert no_memory.refused(hidden)
+    own = ValueError("our own reason")
+    setattr(own, link, MemoryError())
+    assert not no_memory.refused(own)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), ValueError("bad_alloc.nii.gz: is no image")])
 def test_other_errors_stay_what_they_are(error):
     assert not no_memory.refused(error)

@@ -25,10 +25,17 @@ SAYINGS = (
 
 
 def refused(error: BaseException) -> bool:
-    """Does it say that there was no memory?"""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return True
-    return isinstance(error, RuntimeError | SystemError | ImportError | OSError) and _says_so(error)
+    """Does it, or what it was raised in the handling of, say that there was no memory?"""
+    found: BaseException | None = error
+    while found is not None:  # OpenVINO's converter hides a MemoryError behind words of its own
+        if isinstance(found, MemoryError) or (isinstance(found, OSError) and found.errno == errno.ENOMEM):
+            return True
+        if not isinstance(found, RuntimeError | SystemError | ImportError | OSError):
+            return False
+        if _says_so(found):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def in_words(error: BaseException) -> str:
