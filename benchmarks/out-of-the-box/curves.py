@@ -18,6 +18,7 @@ from decaseg.storage.files import replacing
 
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's
 PARTS = 10
+FEWEST = 25  # steps that a line of the log must be the mean of: the last one may be of a handful
 
 
 def main() -> None:
@@ -37,7 +38,12 @@ def main() -> None:
 
 def read(log: Path) -> list[dict[str, Any]]:
     events = [json.loads(line) for line in log.read_text().splitlines()]
-    return [event for event in events if event["event"] in ("epoch", "validation")]
+    found, last = [], 0
+    for event in events:
+        if event["event"] == "validation" or (event["event"] == "epoch" and event["step"] - last >= FEWEST):
+            found.append(event)
+            last = event["step"]
+    return found
 
 
 def rows(events: list[dict[str, Any]]) -> list[tuple[str, ...]]:
