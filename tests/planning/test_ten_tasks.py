@@ -106,6 +106,12 @@ def test_wider_networks_get_smaller_patches_and_a_number_of_ones_own_stays():
         make_plan(task, Wishes(patch=(70, 96, 128)))
 
 
+def test_the_finest_level_may_have_fewer_filters_than_half_the_next():
+    task = fingerprint(SHORT["04"])
+    assert make_plan(task, Wishes(base_filters=24, finest_filters=16)).network.filters == (16, 48, 96, 192)
+    assert make_plan(task, Wishes(base_filters=12, finest_filters=16)).network.filters == (12, 24, 48, 96)
+
+
 def test_a_budget_too_small_for_anything_still_ends():
     plan = make_plan(fingerprint(SHORT["03"]), Wishes(voxels_per_batch=1))
     assert max(plan.patch) <= 8 and plan.batch_size == 2

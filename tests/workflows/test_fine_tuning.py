@@ -133,6 +133,18 @@ def test_wishes_that_the_weights_do_not_allow(base, tmp_path, capsys, more, says
     assert says in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_thin_finest_level_goes_on_as_it_is(tmp_path, capsys):
+    write_dataset(tmp_path / "data", shape=(16, 20, 16))
+    words = ["train", f"{tmp_path}/data", "--out", f"{tmp_path}/run", *TINY, "base_filters=6", "finest_filters=4"]
+    assert call([*words, "--epochs", "1"]) == 0
+    assert tune(tmp_path, tmp_path / "data", tmp_path / "tuned") == 0
+    assert compare(tmp_path, tmp_path / "tuned")[1] == set()
+    recipe = read(tmp_path / "tuned" / "recipe.json")
+    assert (recipe["base_filters"], recipe["finest_filters"]) == (6, 4)
+    assert tune(tmp_path, tmp_path / "data", tmp_path / "other", "--set", "finest_filters=3") == 2
+    assert "its network has finest_filters 4, not 3" in capsys.readouterr().err
+
+
 def test_another_number_of_channels_is_refused_and_choosing_them_helps(base, tmp_path, capsys):
     data = write_dataset(tmp_path / "data", cases=3, shape=(16, 16, 16), channels=("T1", "T2"))
     assert tune(base, data, tmp_path / "run") == 2

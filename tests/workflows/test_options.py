@@ -75,6 +75,7 @@ NETWORK = {
     "residual=true blocks=2,1": lambda f: kinds(f, ResidualBlock) == 2 + 1,
     "base_filters=6": lambda f: widest(f) == 12,
     "max_filters=5": lambda f: widest(f) == 5,
+    "base_filters=6 finest_filters=3": lambda f: (widest(f), f.modules[-1].in_channels) == (12, 3),
     "max_levels=1": lambda f: kinds(f, nn.ConvTranspose3d) == 0,
     "channels=T2": lambda f: f.batch.image.shape[1] == 1,
     "target=whole": lambda f: f.modules[-1].out_channels == 1,

@@ -286,7 +286,8 @@ def _filters(topology: Topology, wishes: Wishes) -> tuple[int, ...]:
     if wishes.filters is not None:
         _one_a_level("filters", len(wishes.filters), topology)
         return wishes.filters
-    return tuple(min(wishes.base_filters * 2**i, wishes.max_filters) for i in range(len(topology.strides)))
+    doubled = [min(wishes.base_filters * 2**i, wishes.max_filters) for i in range(len(topology.strides))]
+    return min(wishes.finest_filters or doubled[0], doubled[0]), *doubled[1:]
 
 
 def _budget(wishes: Wishes) -> float:

@@ -25,6 +25,7 @@ class Choices(Style):
     normalisation: tuple[str, ...] | None = None  # one for all channels or one each, as `normalisation_of` reads them
     crop: bool = True  # to the box of what is not 0
     base_filters: int = 32
+    finest_filters: int | None = None  # of the finest level, where it shall have fewer than base_filters
     max_filters: int = 320
     filters: tuple[int, ...] | None = None  # a level
     max_levels: int = 7
@@ -45,6 +46,7 @@ class Choices(Style):
         one_of("--set mirror=", self.mirror, MIRRORS)
         for option, count in (
             ("--base-filters ", self.base_filters),
+            ("--set finest_filters=", self.finest_filters),
             ("--set max_filters=", self.max_filters),
             ("--set max_levels=", self.max_levels),
             ("--batch-size ", self.batch_size),

@@ -24,7 +24,8 @@ from decaseg.training.distributed import Ranks
 from decaseg.training.loop import State
 from decaseg.training.warm_start import HEADS, Anchor, take_over
 
-NETWORK = ("base_filters", "max_filters", "max_levels", "members")  # with the style: what the other RUN settles
+# With the style: what the other RUN settles.
+NETWORK = ("base_filters", "finest_filters", "max_filters", "max_levels", "members")
 UP_TO = {"max_filters", "max_levels", "deep_supervision"}  # limits: a network may well stay below them
 
 
@@ -68,7 +69,9 @@ def read_start(recipe: Recipe) -> Start | None:
 def recipe_of(recipe: Recipe, start: Start) -> Recipe:
     """The recipe with the other RUN's network; ValueError for a wish that the weights do not allow."""
     plain, network = named(recipe.name), start.plan.network
-    sizes = (network.filters[0], max(network.filters), len(network.filters), network.members)
+    finest, *coarser = network.filters
+    base = max(finest, coarser[0] // 2 if coarser else 0)
+    sizes = (base, finest if finest < base else None, max(network.filters), len(network.filters), network.members)
     settled = style_of(network) | dict(zip(NETWORK, sizes, strict=True))
     for name, value in settled.items():
         asked = getattr(recipe, name)
