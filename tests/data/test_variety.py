@@ -13,6 +13,7 @@ from decaseg.data.phantom import write_dataset
 from decaseg.data.phantom.anatomy import draw_head, draw_tissues
 from decaseg.data.phantom.artefacts import draw_distortion, field_of_view
 from decaseg.data.phantom.frame import Frame
+from decaseg.data.phantom.skull_strip import leftovers
 from decaseg.data.phantom.template import load
 from decaseg.data.phantom.tumour import EDEMA, Tumour, draw_core, draw_tumour
 from decaseg.data.phantom.variety import (
@@ -72,13 +73,13 @@ def test_tumours_are_of_every_size_and_in_both_halves():
     assert cores.max() > 120
     assert 0.2 < np.mean([c.edema_ml < 3.1 for c in characters]) < 0.45
     assert max(c.core_ml + c.edema_ml for c in characters) <= 290.1
-    assert 0.2 < np.mean([c.infiltrates > 0 for c in characters]) < 0.45
+    assert 0.4 < np.mean([c.infiltrates > 0 for c in characters]) < 0.6
 
 
 def test_oedema_is_brighter_than_cortex_and_many_cores_are_dead_inside():
     rng = np.random.default_rng(1)
     drawn = [draw_contrast(rng) for _ in range(300)]
-    assert all(c.edema >= c.gm + 0.29 for c in drawn)
+    assert all(c.edema >= c.gm + 0.19 for c in drawn)
     assert 0.3 < np.mean([np.isfinite(c.shell_mm) and c.dead < 1.0 for c in drawn]) < 0.7
     assert 0.2 < np.mean([c.islands_mm > 0 for c in drawn]) < 0.4
 
@@ -110,6 +111,30 @@ def test_dead_tissue_lies_under_a_living_shell():
     assert dead[12, 20, 20] == 0
     assert not dead[core == 0].any()
     assert not _dead(frame, scene, replace(contrast, shell_mm=np.inf), rng).any()
+
+
+def test_bright_remains_outside_the_brain_are_rare():
+    """Where every brain has them, a network takes a bright temporal pole, all surface, for one."""
+    template, frame = load(), Frame(SPACING_MM)
+    head = draw_head(template, frame, np.random.default_rng(12))
+    flat = head.brain.astype(np.float32)
+    bright_ml = []
+    for number in range(40):
+        signal, inside = leftovers(flat, head, np.random.default_rng(number))
+        assert not signal[~inside].any()
+        bright_ml.append((signal[inside & ~head.brain] > 1.2).sum() * frame.voxel_ml)
+    assert 0.02 < np.mean(np.array(bright_ml) > 10) < 0.3
+
+
+def test_tumours_that_begin_near_the_surface_reach_it():
+    template, frame = load(), Frame(SPACING_MM)
+    head = draw_head(template, frame, np.random.default_rng(13))
+    character = replace(draw_varied_character(np.random.default_rng(14)), core_ml=20.0, lobes=1)
+    shares = {}
+    for where in ("surface", "usual"):
+        cores = [draw_core(template, head, character, np.random.default_rng(n), where, loose=True) for n in range(8)]
+        shares[where] = np.mean([(head.depth_mm[core > 0] < 6).mean() for core in cores])
+    assert shares["surface"] > shares["usual"] + 0.1
 
 
 def test_what_shines_with_the_cerebellum_is_no_temporal_lobe():

@@ -96,7 +96,7 @@ def draw_core(
     field = field + np.float32(0.2 * radius * character.roughness) * noise
     # The falx holds a tumour on its side; the skull and the brain's surface hold all.
     side = np.float32(np.sign(seed[0]))
-    falx, skull = (rng.uniform(0, 2), rng.uniform(0, 3)) if loose else (2, 4)
+    falx, skull = (rng.uniform(0, 2), max(0.0, rng.uniform(-2, 2))) if loose else (2, 4)
     field -= falx * np.maximum(0, 3 - side * head.template_mm[0]) + skull * np.maximum(0, 3 - head.depth_mm)
     field[~head.brain] = -np.inf
     count = max(8, round(character.core_ml / frame.voxel_ml))
@@ -113,6 +113,11 @@ def _begin_anywhere(head: Head, rng: np.random.Generator) -> np.ndarray:
     return _drawn(head, head.depth_mm >= 5, rng)
 
 
+def _begin_near_surface(head: Head, rng: np.random.Generator) -> np.ndarray:
+    """The same, 4 to 14 mm deep."""
+    return _drawn(head, (head.depth_mm >= 4) & (head.depth_mm <= 14), rng)
+
+
 def _begin_in_pole(head: Head, rng: np.random.Generator) -> np.ndarray:
     """The same, low in a temporal lobe: beside the stem and before the cerebellum."""
     x, y, z = np.abs(head.template_mm[0]), head.template_mm[1], head.template_mm[2]
@@ -123,7 +128,7 @@ def _drawn(head: Head, inside: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return np.asarray(head.template_mm.reshape(3, -1)[:, rng.choice(np.flatnonzero(inside))], np.float64)
 
 
-PLACES = {"anywhere": _begin_anywhere, "poles": _begin_in_pole}
+PLACES = {"anywhere": _begin_anywhere, "surface": _begin_near_surface, "poles": _begin_in_pole}
 
 
 def mass_effect(head: Head, core: Array, character: Character, rng: np.random.Generator) -> Array:

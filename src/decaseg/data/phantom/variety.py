@@ -23,8 +23,10 @@ from decaseg.data.phantom.tumour import EDEMA, Character, Tumour, draw_core, dra
 from decaseg.volume import Volume
 
 # Where tumours begin: elsewhere, where adult gliomas mostly do.
-ANYWHERE = 0.3  # share in any deep tissue
+ANYWHERE = 0.2  # share in any deep tissue
+SURFACE = 0.2  # share near the surface, which gliomas often reach
 POLES = 0.1  # share low in a temporal lobe, which the template's places leave out
+PLACE_SHARES = {"anywhere": ANYWHERE, "surface": SURFACE, "poles": POLES, "usual": 1 - ANYWHERE - SURFACE - POLES}
 SEEN = 0.35  # a reader's outline goes where that share of the tumour's full signal is reached, not half: it is generous
 # Brighter than their neighbours on healthy people's FLAIR, here on the right; millimetres of the template.
 LIMBIC_MM = ((0, 20, 28), (0, -25, 32), (38, 0, 0), (24, -20, -14))  # cortex: cingulum, insula, hippocampus
@@ -90,8 +92,8 @@ def draw_varied_case(
 
 def draw_contrast(rng: np.random.Generator) -> Contrast:
     """One scanner's and one tumour's FLAIR: oedema is brighter than cortex, the core is anything."""
-    gm = float(rng.uniform(0.95, 1.55))
-    edema = gm + float(np.exp(rng.uniform(np.log(0.3), np.log(1.5))))
+    gm = float(rng.uniform(0.95, 1.4))
+    edema = gm + float(np.exp(rng.uniform(np.log(0.2), np.log(1.5))))
     core = edema * rng.uniform(1.0, 1.35) if rng.random() < 0.5 else gm + (edema - gm) * rng.uniform(0.3, 1.0)
     kind = rng.random()  # living throughout; a dead middle: necrosis, cysts; dead and living in each other
     csf = float(rng.uniform(0.05, 0.6))
@@ -115,7 +117,7 @@ def draw_contrast(rng: np.random.Generator) -> Contrast:
 def draw_varied_character(rng: np.random.Generator) -> Character:
     """From a spot of 0.5 ml to most of a hemisphere, most as large as gliomas are.
 
-    Every third has hardly any oedema; every third spreads in cortex too, as diffuse gliomas do.
+    Every third has hardly any oedema; every second spreads in cortex too, as diffuse gliomas do.
     """
     least_ml = 0.5 if rng.random() < 0.3 else 8.0
     core_ml = float(np.exp(rng.uniform(np.log(least_ml), np.log(170))))
@@ -130,7 +132,7 @@ def draw_varied_character(rng: np.random.Generator) -> Character:
         gap=float(rng.uniform(-2.2, 0.6)),
         mass_effect=float(rng.uniform(0.1, 0.75)),
         satellite=bool(rng.random() < 0.25),
-        infiltrates=float(rng.uniform(0.3, 1.0)) if rng.random() < 0.33 else 0.0,
+        infiltrates=float(rng.uniform(0.3, 1.0)) if rng.random() < 0.5 else 0.0,
     )
 
 
@@ -142,7 +144,7 @@ def _draw_tumours(
     drawn = []
     for place in range(count):
         character = draw_varied_character(rng)
-        where = str(rng.choice(("anywhere", "poles", "usual"), p=(ANYWHERE, POLES, 1 - ANYWHERE - POLES)))
+        where = str(rng.choice(list(PLACE_SHARES), p=list(PLACE_SHARES.values())))
         core = draw_core(template, head, character, rng, where, loose=True)
         drawn.append((character, core, mass_effect(head, core, character, rng) if place == 0 else None))
         pause()
@@ -182,7 +184,7 @@ def _signal(head: Head, scene: Scene, tumour: Tumour, contrast: Contrast, rng: n
     signal *= 1 + rng.uniform(0, 0.3) * tissues.gm * _near(head, LIMBIC_MM, 14.0)
     for place in DEEP_MM:
         signal *= 1 + max(0.0, rng.uniform(-0.15, 0.4)) * _near(head, (place,), rng.uniform(5, 10))
-    signal *= 1 + rng.uniform(-0.1, 0.3) * np.exp(-((head.depth_mm / rng.uniform(8, 25)) ** 2))  # near the coils
+    signal *= 1 + rng.uniform(-0.15, 0.12) * np.exp(-((head.depth_mm / rng.uniform(8, 25)) ** 2))  # near the coils
     benign = _benign(frame, tissues, tumour, rng)
     signal += np.maximum(scene.lesions, benign) * (contrast.benign * contrast.edema - signal)
     signal += _wet(scene, contrast) * (contrast.edema - signal)
@@ -230,6 +232,6 @@ def _benign(frame: Frame, tissues: Tissues, tumour: Tumour, rng: np.random.Gener
         spots = tissues.wm * np.clip((noise - 2.4 + 0.8 * disease) / 0.5, 0, 1)
         found = np.maximum(found, spots * (tissues.depth_mm > 8))
     cortex = tissues.gm * np.clip((smooth_noise(rng, frame, 22.0) - 1.4) / 0.8, 0, 1)
-    found = np.maximum(found, rng.uniform(0, 0.9) * cortex)
+    found = np.maximum(found, max(0.0, rng.uniform(-0.7, 0.7)) * cortex)
     near_tumour = ndimage.gaussian_filter((tumour.labels > 0).astype(np.float32), 3.0 / frame.spacing_mm)
     return np.asarray(found * np.clip(1 - 8 * near_tumour, 0, 1), np.float32)
