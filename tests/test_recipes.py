@@ -40,7 +40,12 @@ BAD = {
     "average_decay=1": "--set average_decay=1: must lie between 0 and 1",
     "device=tpu": "--device tpu: choose one of",
     "precision=fp8": "--precision fp8: choose one of",
-    "colour=red": "--set colour: no such setting",
+    "colour=red": "--set colour: no such setting; choose among augment_ramp, average_decay, ",
+    "learning-rate=1": "--set learning-rate: no such setting; choose among",
+    "weight-decay=0": "--set weight-decay: no such setting; did you mean weight_decay?",
+    "optimizer=sgd": "--set optimizer: no such setting; did you mean optimiser?",
+    "rotation=0": "--set rotation: no such setting; did you mean rotation_deg or rotation_share?",
+    "finest_filters=0": "--set finest_filters=0: must be at least 1",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -173,9 +174,7 @@ class Recipe(Choices):
         values: dict[str, Any] = {}
         for key, text in settings.items():
             if key not in hints or key == "name":
-                raise ValueError(
-                    f"--set {key}: no such setting; choose among {', '.join(sorted(set(hints) - {'name'}))}"
-                )
+                raise ValueError(f"--set {key}: no such setting; {_meant(key, sorted(set(hints) - {'name'}))}")
             values[key] = _parsed(key, text, hints[key])
         return replace(self, **values)
 
@@ -272,6 +271,13 @@ def named(name: str) -> Recipe:
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _meant(key: str, known: list[str]) -> str:
+    """The settings that look like `key`; all of them where none does."""
+    key = key.lower().replace("-", "_")
+    near = difflib.get_close_matches(key, known, 3, 0.7) or [name for name in known if key in name.split("_")][:8]
+    return f"did you mean {' or '.join(near)}?" if near else f"choose among {', '.join(known)}"
 
 
 def _option(name: str) -> str:
