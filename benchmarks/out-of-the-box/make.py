@@ -29,7 +29,7 @@ from decaseg.storage.provenance import without_folders
 from decaseg.storage.shipped import ROOT
 
 NAME = "flair-whole-tumor"
-SETTINGS = """max_filters=56 max_levels=5 deep_supervision=0 rotation_share=0.5 scale_share=0.5 elastic_share=0.3
+SETTINGS = """mirror=x max_filters=56 max_levels=5 deep_supervision=0 rotation_share=0.5 scale_share=0.5 elastic_share=0.3
 intensity_strength=1.5 lr_end=0.1 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"""
 RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16
 --set"""

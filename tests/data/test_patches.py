@@ -88,6 +88,37 @@ def test_foreground_patches_centre_on_a_labelled_voxel():
         assert (batch.label[:, 4, 4, 4] == 1).all()
 
 
+def kept_of(batch, inner):
+    """The middle of each patch, which is what a network sees where nothing is turned."""
+    starts = [(n - k) // 2 for n, k in zip(batch.label.shape[1:], inner, strict=True)]
+    return batch.image[(slice(None), 0, *(slice(s, s + k) for s, k in zip(starts, inner, strict=True)))]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("length", [9, 11, 14, 30])
+def test_what_is_kept_goes_through_the_whole_case_and_never_leaves_it(length, share):
+    """A margin for turning must not keep the borders of a case out of training, nor put windows' places elsewhere."""
+    volume = np.arange(1, length**3 + 1, dtype=np.float32).reshape(1, length, length, length)
+    everywhere = np.argwhere(np.ones((length,) * 3)).astype(np.int32)
+    one = TrainingCase("c", volume, np.ones((length,) * 3, np.uint8), {1: everywhere})
+    source = PatchSampler([one], (12, 12, 12), 4, share, 3, kept=(8, 8, 8))
+    seen = np.zeros(length**3 + 1, bool)
+    starts = set()
+    for n in range(600):
+        inner = kept_of(source.batch(n), (8, 8, 8))
+        assert (inner > 0).all()
+        seen[inner.astype(int).ravel()] = True
+        starts |= {int(row[0, 0, 0] - 1) // length**2 for row in inner}
+    assert seen[1:].mean() > 0.95
+    assert starts == set(range(length - 8 + 1))
+
+
+def test_a_structure_at_the_border_is_where_prediction_will_see_it():
+    for spot, place in (((0, 21, 17), (0, 7, 7)), ((10, 11, 9), (4, 4, 4)), ((2, 11, 16), (2, 4, 6))):
+        source = PatchSampler([case(0, spot=spot)], (14, 12, 10), 1, 1.0, 7, kept=(8, 8, 8))
+        assert source.batch(0).label[0, 3 + place[0], 2 + place[1], 1 + place[2]] == 1
+
+
 def test_a_spot_at_the_edge_is_inside_though_not_central():
     batch = sampler([case(0, spot=(0, 21, 17))], share=1.0).batch(0)
     assert batch.label.sum() == 2 and (batch.image > 0).all()

@@ -36,7 +36,7 @@ def cases(count=3, shape=(18, 16, 14)):
 def samples(batch_size, rows, step):
     """The augmented patches that a process with `rows` of the batch sees at a step."""
     augment = Augmentation(PATCH, *EVERYTHING, 5, batch_size, rows)
-    batch = PatchSampler(list(cases()), augment.source_shape, batch_size, 0.5, 5, rows).batch(step)
+    batch = PatchSampler(list(cases()), augment.source_shape, batch_size, 0.5, 5, rows, augment.patch).batch(step)
     image, label = augment(step, torch.from_numpy(batch.image), torch.from_numpy(batch.label))
     return image, label, batch.cases
 

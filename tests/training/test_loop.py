@@ -55,7 +55,9 @@ def train(state, folder, stop_at=None, steps=20, loss=dice_ce, keep="last", epoc
         lambda now: save_checkpoint(folder / "last.pt", folder / "previous.pt", now.to_save()),
         lambda: stop_at is not None and state.step >= stop_at,
     )
-    batches = read_ahead(PatchSampler(list(cases()), augment.source_shape, 2, 0.5, 0), state.step, 2)
+    batches = read_ahead(
+        PatchSampler(list(cases()), augment.source_shape, 2, 0.5, 0, kept=augment.patch), state.step, 2
+    )
     try:
         done = fit(state, batches, truth_for_loss(make_target("all", {1: "a", 2: "b"}), CPU), augment, loss, settings,
                    CPU, hooks)  # fmt: skip

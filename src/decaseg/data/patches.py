@@ -31,8 +31,10 @@ class Batch:
 class PatchSampler:
     """Cuts patches of `shape` from cases: every case equally often, `foreground_share` of them centred on a structure.
 
-    A patch that reaches out of its case is filled with 0, which is the mean (or the air) after normalisation.
-    Where several processes share a batch, each draws all of it and cuts its own `rows`.
+    `kept` is the middle of it that is left after turning and scaling (None: all). That, not `shape`, goes through the
+    whole case and never leaves it, as the windows of prediction do: else what lies at a case's border would never be
+    trained on. What of a patch reaches out of its case is filled with 0, which is the mean (or the air) after
+    normalisation. Where several processes share a batch, each draws all of it and cuts its own `rows`.
     """
 
     cases: list[TrainingCase]
@@ -41,6 +43,7 @@ class PatchSampler:
     foreground_share: float
     seed: int
     rows: slice = field(default_factory=lambda: slice(None))
+    kept: Int3 | None = None
 
     def batch(self, step: int) -> Batch:
         """Batch number `step`; equal numbers give equal batches."""
@@ -60,16 +63,18 @@ class PatchSampler:
         return self.cases[np.random.default_rng([self.seed, 2, number]).permutation(len(self.cases))[place]]
 
     def _start(self, case: TrainingCase, rng: np.random.Generator) -> Int3:
-        size = case.label.shape
+        size, kept = case.label.shape, self.kept or self.shape
         if case.places and rng.random() < self.foreground_share:
             value = sorted(case.places)[rng.integers(len(case.places))]
             centre = case.places[value][rng.integers(len(case.places[value]))]
-            start = [int(c) - n // 2 for c, n in zip(centre, self.shape, strict=True)]
-            return int3(self._inside(s, n, v) for s, n, v in zip(start, self.shape, size, strict=True))
-        return int3(
-            rng.integers(0, v - n + 1) if v > n else self._inside(0, n, v)
-            for n, v in zip(self.shape, size, strict=True)
-        )
+            start = [int(c) - n // 2 for c, n in zip(centre, kept, strict=True)]
+            start = [self._inside(s, n, v) for s, n, v in zip(start, kept, size, strict=True)]
+        else:
+            start = [
+                int(rng.integers(0, v - n + 1)) if v > n else self._inside(0, n, v)
+                for n, v in zip(kept, size, strict=True)
+            ]
+        return int3(s - (n - k) // 2 for s, n, k in zip(start, self.shape, kept, strict=True))
 
     @staticmethod
     def _inside(start: int, patch: int, size: int) -> int:

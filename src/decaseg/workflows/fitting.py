@@ -121,6 +121,7 @@ def fit_run(
         recipe.foreground_share,
         recipe.seed,
         rows,
+        kept=plan.patch,
     )
     ranks.own_randomness(recipe.seed, state.step)
     settings = Settings(
