@@ -35,6 +35,7 @@ MAX_FLATNESS = 3
 MIN_BATCH = 2
 MINUTES_A_MEGAVOXEL = 0.35  # of all cases: more time for one network pays less (benchmarks/time-to-accuracy)
 MOST_MEMBERS = 4
+STEPS_A_MEMBER = 2000  # with fewer each, one network that gets all steps does as well, and predicts in less time
 MAX_BATCH_SHARE = 0.05  # nnU-Net: one batch shows at most 5 % of the data set's voxels
 # What training without saving keeps, fp32: about 120 bytes a voxel and base filter for two patches, and half a GiB for
 # the libraries. Only chooses a size for `--memory`; what is then promised is `memory.memory_gib`.
@@ -247,6 +248,15 @@ def _members(minutes: float | None, shapes: Sequence[Sequence[float]]) -> int:
         return 1
     megavoxels = float(np.prod(np.array(shapes), axis=1).sum()) / 1e6
     return max(1, min(MOST_MEMBERS, int(minutes / (MINUTES_A_MEGAVOXEL * megavoxels))))
+
+
+def members_for(members: int, steps: float) -> int:
+    """How many of `members` networks to train where the budget has time for so many steps.
+
+    >>> [members_for(3, steps) for steps in (1500, 4500, 9000)]
+    [1, 2, 3]
+    """
+    return max(1, min(members, int(steps / STEPS_A_MEMBER)))
 
 
 def _same_channels(channels: Sequence[str], start: Plan) -> None:

@@ -17,7 +17,7 @@ from decaseg.data.splits import Split
 from decaseg.nets.device import choose_device, choose_precision, return_freed_memory, set_threads
 from decaseg.planning.fingerprint import take_fingerprint
 from decaseg.planning.memory import least_saving, most_patches, refusal
-from decaseg.planning.plan import Plan, make_plan
+from decaseg.planning.plan import Plan, make_plan, members_for
 from decaseg.recipes import CHOSEN, Recipe, named
 from decaseg.reporting.plan_table import print_plan
 from decaseg.reporting.progress import progress
@@ -31,6 +31,7 @@ from decaseg.training.checkpoint import load_checkpoint, save_weights
 from decaseg.training.distributed import RankLost, Ranks, joined
 from decaseg.training.interruption import stop_requests
 from decaseg.training.loop import State
+from decaseg.training.pace import seconds_a_step
 from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, seen_before
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_watch
 from decaseg.workflows.plan import chosen_for_plan, wishes_of
@@ -177,7 +178,7 @@ def _start_run(
         fingerprint = take_fingerprint(data, on_case=advance)
     wishes = wishes_of(recipe, memory_gib)
     planned = replace(make_plan(fingerprint, wishes, start.plan if start else None), chosen=for_plan)
-    plan = _fitted(ranks, planned, recipe, memory_gib)
+    plan = _paced(ranks, _fitted(ranks, planned, recipe, memory_gib), recipe)
     ranks.rows(plan.batch_size)  # refuses a batch too small to share, before anything is written
     drawn = draw_split(recipe, data.training, same_images(fingerprint))
     tell(drawn)
@@ -230,6 +231,24 @@ def _fitted(ranks: Ranks, plan: Plan, recipe: Recipe, memory_gib: float | None) 
         raise ValueError(f"--batch-size {plan.batch_size}: {words}")
     print(f"{words}: training with batches of {fits}", file=sys.stderr)
     return _fitted(ranks, replace(plan, batch_size=fits), recipe, memory_gib)
+
+
+def _paced(ranks: Ranks, plan: Plan, recipe: Recipe) -> Plan:
+    """The plan with no more members than this machine can train in the minutes that there are."""
+    if recipe.members is not None or recipe.minutes is None or plan.network.members == 1 or recipe.from_run:
+        return plan
+    device = choose_device(recipe.device)
+    set_threads(recipe.threads, ranks.local_size)
+    one, rows = replace(plan.network, members=1), -(-plan.batch_size // ranks.size)
+    precision = choose_precision(recipe.precision, device)
+    each_s = seconds_a_step(one, plan.patch, rows, plan.saving, device.type, precision)
+    steps = recipe.minutes * 60 / each_s
+    members = members_for(plan.network.members, steps)
+    print(
+        f"about {each_s:.2g} s a step here, {steps:.0f} in {recipe.minutes:g} minutes: networks to average: {members}",
+        file=sys.stderr,
+    )
+    return replace(plan, network=replace(plan.network, members=members))
 
 
 def _saved_state(folder: RunDir) -> dict[str, Any] | None:
