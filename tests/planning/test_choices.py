@@ -18,6 +18,15 @@ def plan(**wishes) -> Plan:
     return make_plan(PROSTATE, Wishes(**wishes))
 
 
+def test_weights_that_never_saw_an_axis_mirrored_are_not_trained_on_it_mirrored():
+    task = fingerprint(TASKS["Task05_Prostate"])
+    free = make_plan(task, Wishes())
+    upright = make_plan(task, Wishes(mirror="x"))
+    assert make_plan(task, Wishes(), upright).mirror_axes == tuple(a for a in free.mirror_axes if a == 0)
+    assert make_plan(task, Wishes(mirror="xz"), upright).mirror_axes == (0, 2)
+    assert make_plan(task, Wishes(), make_plan(task, Wishes(mirror="all"))).mirror_axes == free.mirror_axes
+
+
 def test_each_number_is_the_persons():
     assert plan(spacing_mm=(0.5, 0.6, 3)).preprocessing.spacing_mm == (0.5, 0.6, 3)
     assert plan(spacing_mm=(1.25, 1.25, 3.6)).median_shape == (160, 160, 20)

@@ -126,7 +126,7 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes, start: Plan | None = Non
     """The plan that follows from the data, with each number a person chose in its place.
 
     With `start`, whose weights are to be trained on: its network, spacing, normalisation and patch, since the weights
-    know nothing else; from the data only what does not touch them (batch, mirroring, outputs).
+    know nothing else; from the data only what does not touch them (batch, outputs), and mirrored where both allow it.
     """
     channels, indices = _choose_channels(fingerprint, wishes.channels)
     target = make_target(wishes.target, fingerprint.labels, fingerprint.regions, fingerprint.ignore)
@@ -167,7 +167,7 @@ def make_plan(fingerprint: Fingerprint, wishes: Wishes, start: Plan | None = Non
         network=network,
         patch=topology.patch,
         batch_size=wishes.batch_size or _batch_size(topology.patch, fitting, shapes),
-        mirror_axes=_mirror_axes(fingerprint, wishes.mirror),
+        mirror_axes=_mirror_axes(fingerprint, wishes.mirror, start),
         median_shape=median_shape,
         data_sha256=fingerprint.sha256,
     )
@@ -336,8 +336,10 @@ def _normalisation(fingerprint: Fingerprint, indices: Sequence[int], wishes: Wis
     return tuple(found)
 
 
-def _mirror_axes(fingerprint: Fingerprint, mirror: str) -> tuple[int, ...]:
-    if mirror == "auto":
-        return tuple(axis for axis, directed in enumerate(directed_axes(fingerprint.cases)) if not directed)
+def _mirror_axes(fingerprint: Fingerprint, mirror: str, start: Plan | None) -> tuple[int, ...]:
+    if mirror == "auto":  # weights that never saw an axis mirrored tell places by it
+        known = start.mirror_axes if start else (0, 1, 2)
+        free = [axis for axis, directed in enumerate(directed_axes(fingerprint.cases)) if not directed]
+        return tuple(axis for axis in free if axis in known)
     letters = {"none": "", "all": "xyz"}.get(mirror, mirror)
     return tuple(axis for axis, letter in enumerate("xyz") if letter in letters)
