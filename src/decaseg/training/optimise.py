@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from decaseg.nets.members import members_of
-from decaseg.training.muon import Muon
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": lambda params, lr, decay: torch.optim.Adam(params, lr=lr, weight_decay=decay, eps=1e-7),  # Keras' eps
     "adamw": lambda params, lr, decay: torch.optim.AdamW(params, lr=lr, weight_decay=decay),
-    "muon": lambda params, lr, decay: Muon(params, lr=lr, weight_decay=decay),
     "sgd": lambda params, lr, decay: torch.optim.SGD(params, lr=lr, weight_decay=decay, momentum=0.99, nesterov=True),
 }
 
