@@ -16,7 +16,7 @@ from typing import Any
 from decaseg.reporting.extras import need
 from decaseg.storage.files import replacing
 
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")  # Okabe and Ito's
 PARTS = 10
 FEWEST = 25  # steps that a line of the log must be the mean of: the last one may be of a handful
 
