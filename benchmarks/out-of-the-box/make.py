@@ -30,9 +30,9 @@ from decaseg.storage.provenance import without_folders
 from decaseg.storage.shipped import ROOT
 
 NAME = "flair-whole-tumor"
-SETTINGS = """mirror=x max_filters=56 max_levels=5 deep_supervision=0
+SETTINGS = """mirror=x max_filters=56 max_levels=5 decoder_convs=1 deep_supervision=0
 rotation_share=0.5 scale_share=0.5 elastic_share=0.3
-intensity_strength=1.5 lr_end=0.1 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"""
+intensity_strength=1.5 lr_end=0.02 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"""
 RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16
 --set"""
 KEPT = ("plan.json", "recipe.json", "splits.json", "provenance.json", "weights.safetensors")  # of the RUN
@@ -75,8 +75,8 @@ def read_wishes() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--cases", type=int, default=320)
-    parser.add_argument("--data-seed", type=int, default=21)
-    parser.add_argument("--minutes", type=float, default=70)
+    parser.add_argument("--data-seed", type=int, default=61)
+    parser.add_argument("--minutes", type=float, default=35)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--start", type=Path, metavar="RUN")
     parser.add_argument(

@@ -91,10 +91,10 @@ def draw_varied_case(
 
 
 def draw_contrast(rng: np.random.Generator) -> Contrast:
-    """One scanner's and one tumour's FLAIR: oedema is brighter than cortex, the core is anything."""
+    """One scanner's and one tumour's FLAIR: oedema is brighter than cortex, the core is anything from cortex on."""
     gm = float(rng.uniform(0.95, 1.4))
     edema = gm + float(np.exp(rng.uniform(np.log(0.2), np.log(1.5))))
-    core = edema * rng.uniform(1.0, 1.35) if rng.random() < 0.5 else gm + (edema - gm) * rng.uniform(0.3, 1.0)
+    core = edema * rng.uniform(1.0, 1.35) if rng.random() < 0.5 else gm + (edema - gm) * rng.uniform(0.0, 1.0)
     kind = rng.random()  # living throughout; a dead middle: necrosis, cysts; dead and living in each other
     csf = float(rng.uniform(0.05, 0.6))
     dead = rng.uniform(csf + 0.1, 1.0) if rng.random() < 0.7 else rng.uniform(0.4, 1.0) * core  # no ventricle
