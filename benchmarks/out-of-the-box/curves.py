@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--out", type=Path)
     wishes = parser.parse_args()
-    logs = sorted(wishes.work.glob("run-*/log.jsonl"))  # run-mean has none
+    logs = [*sorted(wishes.work.glob("stage-*/log.jsonl")), *sorted(wishes.work.glob("run-*/log.jsonl"))]
     curves = {log.parent.name: read(log) for log in logs}
     print("| training | minutes | steps | training loss | validation Dice |\n| --- | --- | --- | --- | --- |")
     for name, events in curves.items():

@@ -1,15 +1,16 @@
 """Makes `flair-whole-tumor`, the model that ships with decaseg: generates its cases, trains, judges, exports, ships.
 
-    python benchmarks/out-of-the-box/make.py WORK [--seeds 0 1 2] [--start RUN] [--judge DATASET] [--ship]
+    python benchmarks/out-of-the-box/make.py WORK [--minutes 35 45 10] [--seeds 2 3 4] [--judge DATASET] [--ship]
 
-WORK gets `data` (generated FLAIR cases at 2 mm), `held-out` (24 more, of other numbers, that no training sees), and for
-every seed `run-SEED` (the training), `held-out-SEED` (its scores there) and, for every `--judge DATASET`,
-`judged-SEED-NAME` (full volumes, nothing chosen on them). **The run that ships is the one with the best mean Dice on
-`held-out`**; `chosen.json` says which. `fp16` and `int8` are its bundles, gated on generated cases that no step saw.
-`--start` goes on from another RUN's weights, with half the rate; then the mean of the seeds' weights, `run-mean`,
-ships unless a seed is better on `held-out` by more than chance explains. What is there already is kept, so that an
-interrupted call goes on where it stopped. `--ship` copies what a user needs to src/decaseg/models. Every step is a
-command of decaseg and is printed before it runs.
+Training goes in stages, each from the weights that the one before ended with: the first from chance, the last once
+for every seed; no stage has another's seed, so none meets another's patches again. WORK gets `data` (generated FLAIR
+cases at 2 mm), `held-out` (24 more, of other numbers, that no training sees), `stage-1`, `stage-2` ... and `run-SEED`
+(the trainings), `run-mean` (the mean of the seeds' weights) and, for each of them, `held-out-NAME` (its scores there)
+and, for every `--judge DATASET`, `judged-NAME-DATASET` (full volumes, nothing chosen on them). **The mean ships,
+unless a seed is better on `held-out` by more than chance explains**; with one stage, so without a common start, the
+best seed there. `chosen.json` says which. `fp16` and `int8` are its bundles, gated on generated cases that no step
+saw. What is there already is kept, so that an interrupted call goes on where it stopped. `--ship` copies what a user
+needs to src/decaseg/models. Every step is a command of decaseg and is printed before it runs.
 """
 
 from __future__ import annotations
@@ -47,28 +48,36 @@ def main() -> None:
     generate(data, wishes.cases, wishes.data_seed)
     generate(work / "held-out", HELD_OUT, wishes.data_seed + 1000)
     write_json(work / "split.json", split_of(data))
-    for seed in wishes.seeds:
-        run = work / f"run-{seed}"
-        budget = ["--minutes", str(wishes.minutes), "--seed", str(seed)]
-        if not finished(run):
-            again = ["--resume"] if run.exists() else []
-            start = ["--lr", "2e-3"] if wishes.start is None else ["--lr", "1e-3", "--from", wishes.start]
-            start += ["--split", work / "split.json"]
-            decaseg("train", data, "--out", run, *again, *budget, *start, *RECIPE.split(), *SETTINGS.split())
-        judge_all(work, str(seed), wishes.judge)
-    candidates = [str(seed) for seed in wishes.seeds]
-    if wishes.start is not None and len(wishes.seeds) > 1:
-        average([work / f"run-{name}" for name in candidates], work / "run-mean")
-        candidates.append("mean")
-        judge_all(work, "mean", wishes.judge)
+    *shared, last = wishes.minutes
+    start = None
+    for number, minutes in enumerate(shared):
+        start = train(work, f"stage-{number + 1}", minutes, number, start)
+        judge_all(work, start.name, wishes.judge)
+    runs = [train(work, f"run-{seed}", last, seed, start) for seed in wishes.seeds]
+    if start is not None and len(runs) > 1:
+        runs.append(average(runs, work / "run-mean"))
+    candidates = [run.name for run in runs]
+    for name in candidates:
+        judge_all(work, name, wishes.judge)
     best = chosen(work, candidates)
     for precision in ("fp16", "int8"):
         if not (work / precision / "MODEL_CARD.md").exists():
             how = "--precision", precision, "--data", data, "--licence", LICENCE
-            decaseg("export", work / f"run-{best}", "--out", work / precision, *how)
+            decaseg("export", work / best, "--out", work / precision, *how)
     if wishes.ship:
         judged = [(d.name, read_json(work / f"judged-{best}-{d.name}" / "metrics.json")) for d in wishes.judge]
-        ship(work, work / f"run-{best}", wishes, judged)
+        ship(work, work / best, judged)
+
+
+def train(work: Path, name: str, minutes: float, seed: int, start: Path | None) -> Path:
+    """The RUN `name`: from chance, or from the weights of `start` with half the rate; going on where it stopped."""
+    run = work / name
+    if not finished(run):
+        again = ["--resume"] if run.exists() else []
+        begun = ["--lr", "2e-3"] if start is None else ["--lr", "1e-3", "--from", start]
+        budget = ["--minutes", minutes, "--seed", seed, "--split", work / "split.json"]
+        decaseg("train", work / "data", "--out", run, *again, *budget, *begun, *RECIPE.split(), *SETTINGS.split())
+    return run
 
 
 def read_wishes() -> argparse.Namespace:
@@ -76,15 +85,14 @@ def read_wishes() -> argparse.Namespace:
     parser.add_argument("work", type=Path)
     parser.add_argument("--cases", type=int, default=320)
     parser.add_argument("--data-seed", type=int, default=61)
-    parser.add_argument("--minutes", type=float, default=35)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--start", type=Path, metavar="RUN")
-    parser.add_argument(
-        "--before", type=int, nargs="*", default=[], help="cases that the start's own start was trained on"
-    )
+    parser.add_argument("--minutes", type=float, nargs="+", default=[35, 45, 10], help="of each stage")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4], help="of the last stage's runs")
     parser.add_argument("--judge", type=Path, action="append", default=[], metavar="DATASET")
     parser.add_argument("--ship", action="store_true")
-    return parser.parse_args()
+    wishes = parser.parse_args()
+    if repeated := set(wishes.seeds) & set(range(len(wishes.minutes) - 1)):
+        parser.error(f"--seeds {min(repeated)}: a stage before has it; choose from {len(wishes.minutes) - 1} on")
+    return wishes
 
 
 def generate(root: Path, cases: int, seed: int) -> None:
@@ -93,9 +101,9 @@ def generate(root: Path, cases: int, seed: int) -> None:
 
 
 def judge_all(work: Path, name: str, datasets: list[Path]) -> None:
-    judge(work / f"run-{name}", work / "held-out", work / f"held-out-{name}")
+    judge(work / name, work / "held-out", work / f"held-out-{name}")
     for dataset in datasets:
-        judge(work / f"run-{name}", dataset, work / f"judged-{name}-{dataset.name}")
+        judge(work / name, dataset, work / f"judged-{name}-{dataset.name}")
 
 
 def judge(run: Path, dataset: Path, out: Path) -> None:
@@ -112,7 +120,7 @@ def split_of(data: Path) -> dict[str, list[str]]:
     return {"train": names[:-VALIDATION], "val": names[-VALIDATION:]}
 
 
-def average(runs: list[Path], out: Path) -> None:
+def average(runs: list[Path], out: Path) -> Path:
     """A RUN with the mean of the others' weights, which a common start keeps near each other.
 
     After Wortsman et al., Model soups, ICML 2022.
@@ -125,6 +133,7 @@ def average(runs: list[Path], out: Path) -> None:
     made = read_json(runs[0] / "provenance.json") | {"mean_of_seeds": [run.name for run in runs]}
     write_json(out / "provenance.json", made)
     save_file(mean, out / "weights.safetensors")
+    return out
 
 
 def chosen(work: Path, names: list[str]) -> str:
@@ -133,10 +142,10 @@ def chosen(work: Path, names: list[str]) -> str:
     found = {name: float(np.mean(values)) for name, values in scores.items()}
     best = max(found, key=lambda name: found[name])
     by_how_many_errors = 0.0
-    if "mean" in names and best != "mean":
-        apart = np.subtract(scores[best], scores["mean"])
+    if "run-mean" in names and best != "run-mean":
+        apart = np.subtract(scores[best], scores["run-mean"])
         by_how_many_errors = float(apart.mean() / (apart.std(ddof=1) / len(apart) ** 0.5))
-        best = best if by_how_many_errors > CERTAIN else "mean"
+        best = best if by_how_many_errors > CERTAIN else "run-mean"
     rule = "best mean Dice on held-out; the mean of weights unless a seed is better by more than two standard errors"
     said = {"run": best, "rule": rule, "held_out": found, "best_over_mean_in_standard_errors": by_how_many_errors}
     write_json(work / "chosen.json", said)
@@ -173,7 +182,7 @@ def told(metrics: dict) -> dict[str, object]:
     return {key: dice[key] for key in ("mean", "ci95", "median", "n")} | {"least": least}
 
 
-def ship(work: Path, run: Path, wishes: argparse.Namespace, judged: list[tuple[str, dict]]) -> None:
+def ship(work: Path, run: Path, judged: list[tuple[str, dict]]) -> None:
     """Puts the model in place: RUN, bundles, card and model.json, whole or not at all."""
     target, fresh = ROOT / NAME, ROOT / f".{NAME}"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -187,12 +196,10 @@ def ship(work: Path, run: Path, wishes: argparse.Namespace, judged: list[tuple[s
     write_json(fresh / "run" / "recipe.json", recipe | places)
     for precision in ("fp16", "int8"):
         shutil.copytree(work / precision, fresh / precision)
-    stages = [read_json(stage / "splits.json")["train"] for stage in (wishes.start, run) if stage is not None]
     facts = {
         "outlines": "the whole tumour of a glioma (oedema, tumour core and all in it), as one structure",
         "image": "one FLAIR image of a skull-stripped brain, any spacing and orientation, 0 outside the brain",
-        "training": ", then ".join(map(str, [*wishes.before, *map(len, stages)]))
-        + " generated cases at 2 mm; no patient's image",
+        "training": f"{len(read_json(run / 'splits.json')['train'])} generated cases at 2 mm; no patient's image",
         "licence": LICENCE,
         "judged_on": "real gliomas that no step saw, whole volumes: " + ", ".join(name for name, _ in judged),
         "scores": {name: told(metrics) for name, metrics in judged},

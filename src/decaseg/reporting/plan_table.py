@@ -128,7 +128,7 @@ def _plan_rows(plan: Plan, precision: str) -> list[tuple[str, str, str]]:
         ("filters", f"{'-'.join(map(str, net.filters))}, {parameters(net) / 1e6:.1f} million weights",
          "twice a level; few at the finest" if net.filters[0] < net.filters[min(1, len(net.filters) - 1)] // 2
          else "twice a level"),
-        ("network", _network(net), "the recipe"),
+        ("network", _network(net), "the recipe" if net.members == 1 else "the recipe; fewer on a slow machine"),
         ("mirroring", mirrored, "where structures have no fixed order"),
         ("memory", f"about {plan.memory_gib(precision):.1f} GiB in {precision}{saving}", "at the peak of training"),
     ]  # fmt: skip
