@@ -8,6 +8,8 @@ import pytest
 from safetensors.torch import load_file
 
 from decaseg.cli import call
+from decaseg.data.patches import PatchSampler
+from decaseg.workflows import fitting
 from tests.synthetic import write_dataset
 
 TINY = ["--threads", "1", "--set", "max_levels=3", "steps_per_epoch=2", "validation_cases=1"]
@@ -57,6 +59,21 @@ def test_all_weights_are_taken_where_the_structures_are_the_same(base, tmp_path,
     assert made["start"]["run"] == str((base / "run").resolve()) and made["start"]["heads"] == "taken over"
     assert made["selection"].startswith("The validation cases chose nothing")  # the split is the same
     assert events(run)[0]["fresh_weights"] == []
+
+
+def test_going_on_with_the_same_seed_shows_other_patches(base, tmp_path, monkeypatch):
+    seeds = []
+
+    def watched(*args, **more):
+        seeds.append(args[4])
+        return PatchSampler(*args, **more)
+
+    monkeypatch.setattr(fitting, "PatchSampler", watched)
+    for run in ("first", "again"):
+        assert tune(base, base / "data", tmp_path / run) == 0
+    assert call(["train", f"{base}/data", "--out", f"{tmp_path}/first", "--resume", "--epochs", "2"]) == 0
+    first, again, resumed = seeds
+    assert first == again == resumed != read(base / "run" / "recipe.json")["seed"]
 
 
 def test_the_start_keeps_the_share_that_is_asked_for(base, tmp_path, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,14 @@ def begin_with(state: State, start: Start, plan: Plan, share: float, ranks: Rank
     if ranks.first:
         print(f"weights from {start.folder.root}: {left} taken over{other}", file=sys.stderr)
     return fresh
+
+
+def seed_of_draws(seed: int, made: Mapping[str, Any]) -> int:
+    """The seed of patches and augmentation, by a RUN's provenance: another for each start than the start's own.
+
+    With one seed for both, going on would show the start's patches again, in their order.
+    """
+    return seed + int(made["start"]["weights_sha256"][:8], 16) if made.get("start") else seed
 
 
 def seen_before(start: Start, fingerprint: Fingerprint, validation: Sequence[str]) -> int | None:

@@ -44,6 +44,7 @@ class Run:
     device: torch.device
     precision: str
     ranks: Ranks
+    seed: int  # of patches and their augmentation
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,13 @@ def fit_run(
     """Trains until the budget is spent (True) or somebody asked to stop (False); checkpoints go into the RUN."""
     folder, plan, recipe, device, ranks = run.folder, run.plan, run.recipe, run.device, run.ranks
     rows = ranks.rows(plan.batch_size)
-    augment = _augmentation(plan, recipe, rows, len(cases.training))
+    augment = _augmentation(run, rows, len(cases.training))
     sampler = PatchSampler(
         _without_ignored(cases.training, plan.target.ignored),
         augment.source_shape,
         plan.batch_size,
         recipe.foreground_share,
-        recipe.seed,
+        run.seed,
         rows,
         kept=plan.patch,
     )
@@ -175,7 +176,8 @@ def _without_ignored(cases: list[TrainingCase], ignored: int | None) -> list[Tra
     return [replace(case, places={v: p for v, p in case.places.items() if v != ignored}) for case in cases]
 
 
-def _augmentation(plan: Plan, recipe: Recipe, rows: slice, cases: int) -> Augmentation:
+def _augmentation(run: Run, rows: slice, cases: int) -> Augmentation:
+    plan, recipe = run.plan, run.recipe
     spatial = Spatial(
         rotation_deg=recipe.rotation_deg,
         rotation_share=recipe.rotation_share,
@@ -191,4 +193,4 @@ def _augmentation(plan: Plan, recipe: Recipe, rows: slice, cases: int) -> Augmen
     )
     intensity = Intensity().times(recipe.intensity_strength) if recipe.intensity else None
     ramp_steps = round(recipe.augment_ramp * plan.network.members * cases / plan.batch_size)
-    return Augmentation(plan.patch, spatial, intensity, recipe.seed, plan.batch_size, rows, ramp_steps)
+    return Augmentation(plan.patch, spatial, intensity, run.seed, plan.batch_size, rows, ramp_steps)

@@ -23,7 +23,7 @@ from decaseg.reporting.plan_table import print_plan
 from decaseg.reporting.progress import progress
 from decaseg.storage.cache import Cache
 from decaseg.storage.dataset import Dataset
-from decaseg.storage.files import write_json
+from decaseg.storage.files import read_json, write_json
 from decaseg.storage.layouts import read_dataset
 from decaseg.storage.provenance import available_memory_gib, provenance
 from decaseg.storage.rundir import RunDir
@@ -32,7 +32,7 @@ from decaseg.training.distributed import RankLost, Ranks, joined
 from decaseg.training.interruption import stop_requests
 from decaseg.training.loop import State
 from decaseg.training.pace import seconds_a_step
-from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, seen_before
+from decaseg.workflows.fine_tuning import begin_with, read_start, recipe_of, seed_of_draws, seen_before
 from decaseg.workflows.fitting import Cases, Run, budget_of, fit_run, new_state, open_watch
 from decaseg.workflows.plan import chosen_for_plan, wishes_of
 from decaseg.workflows.resuming import layout_of, owned, read_run
@@ -134,7 +134,9 @@ def _train(
             processes=ranks.size,
             **({} if fresh is None else {"fresh_weights": list(fresh)}),
         )
-        done = fit_run(Run(folder, plan, recipe, device, precision, ranks), state, cases, budget, watch, stopping)
+        seed = seed_of_draws(recipe.seed, ranks.lead(lambda: read_json(folder.provenance)))
+        run = Run(folder, plan, recipe, device, precision, ranks, seed)
+        done = fit_run(run, state, cases, budget, watch, stopping)
     ranks.lead(lambda: save_weights(folder.weights, state.weights()))
     if state.patience is not None and state.patience.over:
         best, waited = state.patience.best, state.patience.waited
