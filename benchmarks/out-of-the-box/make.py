@@ -3,14 +3,15 @@
     python benchmarks/out-of-the-box/make.py WORK [--minutes 35 45 40] [--seeds 2 3 4] [--judge DATASET] [--ship]
 
 Training goes in stages, each from the weights that the one before ended with: the first from chance, the last once
-for every seed; no stage has another's seed, so none meets another's patches again. WORK gets `data` (generated FLAIR
-cases at 2 mm), `held-out` (24 more, of other numbers, that no training sees), `stage-1`, `stage-2` ... and `run-SEED`
-(the trainings), `run-mean` (the mean of the seeds' weights) and, for each of them, `held-out-NAME` (its scores there)
-and, for every `--judge DATASET`, `judged-NAME-DATASET` (full volumes, nothing chosen on them). **The mean ships,
-unless a seed is better on `held-out` by more than chance explains**; with one stage, so without a common start, the
-best seed there. `chosen.json` says which. `fp16` and `int8` are its bundles, gated on generated cases that no step
-saw. What is there already is kept, so that an interrupted call goes on where it stopped. `--ship` copies what a user
-needs to src/decaseg/models. Every step is a command of decaseg and is printed before it runs.
+for every seed. No stage has another's seed or cases, so that what is learnt is variety. WORK gets `data-1`, `data-2`
+... (generated FLAIR cases at 2 mm, a set a stage), `held-out` (24 more, of other numbers, that no training sees),
+`stage-1`, `stage-2` ... and `run-SEED` (the trainings), `run-mean` (the mean of the seeds' weights) and, for each of
+them, `held-out-NAME` (its scores there) and, for every `--judge DATASET`, `judged-NAME-DATASET` (full volumes,
+nothing chosen on them). **The mean ships, unless a seed is better on `held-out` by more than chance explains**; with
+one stage, so without a common start, the best seed there. `chosen.json` says which. `fp16` and `int8` are its
+bundles, gated on generated cases that no step saw. What is there already is kept, so that an interrupted call goes on
+where it stopped. `--ship` copies what a user needs to src/decaseg/models. Every step is a command of decaseg and is
+printed before it runs.
 """
 
 from __future__ import annotations
@@ -44,16 +45,17 @@ HELD_OUT, VALIDATION = 24, 10  # generated cases that no step sees: of other num
 
 def main() -> None:
     wishes = read_wishes()
-    work, data = wishes.work, wishes.work / "data"
-    generate(data, wishes.cases, wishes.data_seed)
+    work = wishes.work
     generate(work / "held-out", HELD_OUT, wishes.data_seed + 1000)
-    write_json(work / "split.json", split_of(data))
+    data = [work / f"data-{number}" for number in range(1, 1 + len(wishes.minutes))]
+    for number, one in enumerate(data):
+        generate(one, wishes.cases, wishes.data_seed + number)
     *shared, last = wishes.minutes
     start = None
     for number, minutes in enumerate(shared):
-        start = train(work, f"stage-{number + 1}", minutes, number, start)
+        start = train(work / f"stage-{number + 1}", data[number], minutes, number, start)
         judge_all(work, start.name, wishes.judge)
-    runs = [train(work, f"run-{seed}", last, seed, start) for seed in wishes.seeds]
+    runs = [train(work / f"run-{seed}", data[-1], last, seed, start) for seed in wishes.seeds]
     if start is not None and len(runs) > 1:
         runs.append(average(runs, work / "run-mean"))
     candidates = [run.name for run in runs]
@@ -62,21 +64,22 @@ def main() -> None:
     best = chosen(work, candidates)
     for precision in ("fp16", "int8"):
         if not (work / precision / "MODEL_CARD.md").exists():
-            how = "--precision", precision, "--data", data, "--licence", LICENCE
+            how = "--precision", precision, "--data", data[-1], "--licence", LICENCE
             decaseg("export", work / best, "--out", work / precision, *how)
     if wishes.ship:
         judged = [(d.name, read_json(work / f"judged-{best}-{d.name}" / "metrics.json")) for d in wishes.judge]
-        ship(work, work / best, judged)
+        ship(work, work / best, len(data) * (wishes.cases - VALIDATION), judged)
 
 
-def train(work: Path, name: str, minutes: float, seed: int, start: Path | None) -> Path:
-    """The RUN `name`: from chance, or from the weights of `start` with half the rate; going on where it stopped."""
-    run = work / name
+def train(run: Path, data: Path, minutes: float, seed: int, start: Path | None) -> Path:
+    """The RUN: from chance, or from the weights of `start` with half the rate; going on where it stopped."""
     if not finished(run):
+        split = data.with_name(f"split-{data.name}.json")
+        write_json(split, split_of(data))
         again = ["--resume"] if run.exists() else []
         begun = ["--lr", "2e-3"] if start is None else ["--lr", "1e-3", "--from", start]
-        budget = ["--minutes", minutes, "--seed", seed, "--split", work / "split.json"]
-        decaseg("train", work / "data", "--out", run, *again, *budget, *begun, *RECIPE.split(), *SETTINGS.split())
+        budget = ["--minutes", minutes, "--seed", seed, "--split", split]
+        decaseg("train", data, "--out", run, *again, *budget, *begun, *RECIPE.split(), *SETTINGS.split())
     return run
 
 
@@ -182,7 +185,7 @@ def told(metrics: dict) -> dict[str, object]:
     return {key: dice[key] for key in ("mean", "ci95", "median", "n")} | {"least": least}
 
 
-def ship(work: Path, run: Path, judged: list[tuple[str, dict]]) -> None:
+def ship(work: Path, run: Path, cases: int, judged: list[tuple[str, dict]]) -> None:
     """Puts the model in place: RUN, bundles, card and model.json, whole or not at all."""
     target, fresh = ROOT / NAME, ROOT / f".{NAME}"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -199,7 +202,7 @@ def ship(work: Path, run: Path, judged: list[tuple[str, dict]]) -> None:
     facts = {
         "outlines": "the whole tumour of a glioma (oedema, tumour core and all in it), as one structure",
         "image": "one FLAIR image of a skull-stripped brain, any spacing and orientation, 0 outside the brain",
-        "training": f"{len(read_json(run / 'splits.json')['train'])} generated cases at 2 mm; no patient's image",
+        "training": f"{cases} generated cases at 2 mm; no patient's image",
         "licence": LICENCE,
         "judged_on": "real gliomas that no step saw, whole volumes: " + ", ".join(name for name, _ in judged),
         "scores": {name: told(metrics) for name, metrics in judged},
