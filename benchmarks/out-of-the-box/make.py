@@ -4,7 +4,7 @@
 
 Training goes in stages, each from the weights that the one before ended with: the first from chance, the last once
 for every seed. No stage has another's seed or cases, so that what is learnt is variety. WORK gets `data-1`, `data-2`
-... (generated FLAIR cases at 2 mm, a set a stage), `held-out` (24 more, of other numbers, that no training sees),
+... (generated FLAIR cases at 2 mm, a set a stage), `held-out` (24 more, of another seed, that no training sees),
 `stage-1`, `stage-2` ... and `run-SEED` (the trainings), `run-mean` (the mean of the seeds' weights) and, for each of
 them, `held-out-NAME` (its scores there) and, for every `--judge DATASET`, `judged-NAME-DATASET` (full volumes,
 nothing chosen on them). **The mean ships, unless a seed is better on `held-out` by more than chance explains**; with
@@ -40,7 +40,7 @@ RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --ba
 KEPT = ("plan.json", "recipe.json", "splits.json", "provenance.json", "weights.safetensors")  # of the RUN
 LICENCE = "Apache-2.0"
 CERTAIN = 2.0  # standard errors of the paired difference
-HELD_OUT, VALIDATION = 24, 10  # generated cases that no step sees: of other numbers; the last of `data`
+HELD_OUT, VALIDATION = 24, 10  # generated cases that no step sees: of other seeds; the last of each stage
 
 
 def main() -> None:
