@@ -3,8 +3,9 @@
     python benchmarks/out-of-the-box/make.py WORK [--minutes 35 45 40] [--seeds 2 3 4] [--judge DATASET] [--ship]
 
 Training goes in stages, each from the weights that the one before ended with: the first from chance, the last once
-for every seed. No stage has another's seed or cases, so that what is learnt is variety. WORK gets `data-1`, `data-2`
-... (generated FLAIR cases at 2 mm, a set a stage), `held-out` (24 more, of another seed, that no training sees),
+for every seed. No training has another's seed or cases, so that what is learnt is variety. A patch holds a whole brain
+(64 x 80 x 64 voxels of 2.3 mm), in training as in prediction. WORK gets `data-1`, `data-2` ... (generated FLAIR
+cases at 2 mm, a set a training), `held-out` (24 more, of another seed, that no training sees),
 `stage-1`, `stage-2` ... and `run-SEED` (the trainings), `run-mean` (the mean of the seeds' weights) and, for each of
 them, `held-out-NAME` (its scores there) and, for every `--judge DATASET`, `judged-NAME-DATASET` (full volumes,
 nothing chosen on them). **The mean ships, unless a seed is better on `held-out` by more than chance explains**; with
@@ -35,7 +36,7 @@ NAME = "flair-whole-tumor"
 SETTINGS = """mirror=x max_filters=56 max_levels=5 decoder_convs=1 deep_supervision=0
 rotation_share=0.5 scale_share=0.5 elastic_share=0.3
 intensity_strength=1.5 lr_end=0.02 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"""
-RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16
+RECIPE = """--recipe default --target whole --spacing 2.3 2.3 2.3 --patch 64 80 64 --batch-size 1 --base-filters 16
 --set"""
 KEPT = ("plan.json", "recipe.json", "splits.json", "provenance.json", "weights.safetensors")  # of the RUN
 LICENCE = "Apache-2.0"
@@ -47,28 +48,32 @@ def main() -> None:
     wishes = read_wishes()
     work = wishes.work
     generate(work / "held-out", HELD_OUT, wishes.data_seed + 1000)
-    data = [work / f"data-{number}" for number in range(1, 1 + len(wishes.minutes))]
-    for number, one in enumerate(data):
-        generate(one, wishes.cases, wishes.data_seed + number)
     *shared, last = wishes.minutes
     start = None
     for number, minutes in enumerate(shared):
-        start = train(work / f"stage-{number + 1}", data[number], minutes, number, start)
+        data = generate(work / f"data-{number + 1}", wishes.cases, wishes.data_seed + number)
+        start = train(work / f"stage-{number + 1}", data, minutes, number, start)
         judge_all(work, start.name, wishes.judge)
-    runs = [train(work / f"run-{seed}", data[-1], last, seed, start) for seed in wishes.seeds]
+    runs = []
+    for number, seed in enumerate(wishes.seeds, len(shared)):
+        data = generate(work / f"data-{number + 1}", wishes.cases, wishes.data_seed + number)
+        runs.append(train(work / f"run-{seed}", data, last, seed, start))
+        judge_all(work, runs[-1].name, wishes.judge)
+    unseen = work / f"data-{len(shared) + 1}"  # its last cases, by no step: of the first seed, and so the mean's own
     if start is not None and len(runs) > 1:
         runs.append(average(runs, work / "run-mean"))
-    candidates = [run.name for run in runs]
-    for name in candidates:
-        judge_all(work, name, wishes.judge)
-    best = chosen(work, candidates)
+        judge_all(work, runs[-1].name, wishes.judge)
+    best = chosen(work, [run.name for run in runs])
+    if best in (names := [f"run-{seed}" for seed in wishes.seeds]):
+        unseen = work / f"data-{len(shared) + 1 + names.index(best)}"
     for precision in ("fp16", "int8"):
         if not (work / precision / "MODEL_CARD.md").exists():
-            how = "--precision", precision, "--data", data[-1], "--licence", LICENCE
+            how = "--precision", precision, "--data", unseen, "--licence", LICENCE
             decaseg("export", work / best, "--out", work / precision, *how)
     if wishes.ship:
         judged = [(d.name, read_json(work / f"judged-{best}-{d.name}" / "metrics.json")) for d in wishes.judge]
-        ship(work, work / best, len(data) * (wishes.cases - VALIDATION), judged)
+        trainings = len(shared) + (len(wishes.seeds) if best == "run-mean" else 1)
+        ship(work, work / best, trainings * (wishes.cases - VALIDATION), judged)
 
 
 def train(run: Path, data: Path, minutes: float, seed: int, start: Path | None) -> Path:
@@ -98,9 +103,10 @@ def read_wishes() -> argparse.Namespace:
     return wishes
 
 
-def generate(root: Path, cases: int, seed: int) -> None:
+def generate(root: Path, cases: int, seed: int) -> Path:
     if not (root / "dataset.json").exists():
         write_dataset(root, cases, seed, 2.0, varied=True, on_case=say)
+    return root
 
 
 def judge_all(work: Path, name: str, datasets: list[Path]) -> None:
