@@ -36,7 +36,8 @@ NAME = "flair-whole-tumor"
 SETTINGS = """mirror=x max_filters=56 max_levels=5 decoder_convs=1 deep_supervision=0
 rotation_share=0.5 scale_share=0.5 elastic_share=0.3
 intensity_strength=1.5 lr_end=0.02 average_decay=0.997 validation_share=0.03 checkpoint_minutes=3 input_check=brain"""
-RECIPE = """--recipe default --target whole --spacing 2.3 2.3 2.3 --patch 64 80 64 --batch-size 1 --base-filters 16
+SPACING = "--spacing 2.3 2.3 2.3"  # from chance; what goes on from a RUN has its spacing
+RECIPE = """--recipe default --target whole --patch 64 80 64 --batch-size 1 --base-filters 16
 --set"""
 KEPT = ("plan.json", "recipe.json", "splits.json", "provenance.json", "weights.safetensors")  # of the RUN
 LICENCE = "Apache-2.0"
@@ -82,7 +83,7 @@ def train(run: Path, data: Path, minutes: float, seed: int, start: Path | None) 
         split = data.with_name(f"split-{data.name}.json")
         write_json(split, split_of(data))
         again = ["--resume"] if run.exists() else []
-        begun = ["--lr", "2e-3"] if start is None else ["--lr", "1e-3", "--from", start]
+        begun = ["--lr", "2e-3", *SPACING.split()] if start is None else ["--lr", "1e-3", "--from", start]
         budget = ["--minutes", minutes, "--seed", seed, "--split", split]
         decaseg("train", data, "--out", run, *again, *budget, *begun, *RECIPE.split(), *SETTINGS.split())
     return run
