@@ -56,6 +56,7 @@ RULES: dict[str, Rule] = {
     "threads": FROM_1,
     "checkpoint_minutes": FROM_0,
 }
+UP_TO = {"max_filters", "max_levels", "deep_supervision"}  # limits: a network may well stay below them
 OPTIONS = {"lr", "epochs", "minutes", "val_fraction", "patience", "seed", "threads"}  # with a name of their own
 
 

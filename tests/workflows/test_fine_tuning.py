@@ -137,6 +137,18 @@ def test_resuming_before_the_first_checkpoint_begins_with_those_weights_again(ba
     assert compare(base, run)[1] == set()
 
 
+def test_the_same_command_resumes_whatever_limits_its_network_stays_below(base, tmp_path, capsys):
+    more = ["--threads", "1", "--set", "max_levels=6", "max_filters=64", "steps_per_epoch=1", "validation_cases=1"]
+    words = ["train", f"{base}/data", "--out", f"{tmp_path}/run", "--from", f"{base}/run", *more]
+    assert call([*words, "--epochs", "1"]) == 0
+    assert (read(tmp_path / "run" / "recipe.json")["max_filters"]) < 64
+    assert call([*words, "--epochs", "2", "--resume"]) == 0
+    assert events(tmp_path / "run")[-1]["step"] == 2
+    words[words.index("max_filters=64")] = "max_filters=5"
+    assert call([*words, "--epochs", "2", "--resume"]) == 2
+    assert "max_filters cannot change" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

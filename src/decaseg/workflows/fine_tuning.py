@@ -15,7 +15,7 @@ from decaseg.nets.members import own_name
 from decaseg.nets.spec import style_of
 from decaseg.planning.fingerprint import Fingerprint
 from decaseg.planning.plan import Plan
-from decaseg.recipes import Recipe, named
+from decaseg.recipes import UP_TO, Recipe, named
 from decaseg.storage.files import read_json, sha256_of
 from decaseg.storage.rundir import RunDir
 from decaseg.storage.sealed import verify
@@ -26,7 +26,6 @@ from decaseg.training.warm_start import HEADS, Anchor, take_over
 
 # With the style: what the other RUN settles.
 NETWORK = ("base_filters", "finest_filters", "max_filters", "max_levels", "members")
-UP_TO = {"max_filters", "max_levels", "deep_supervision"}  # limits: a network may well stay below them
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from decaseg.data.splits import Split
 from decaseg.planning.plan import Plan
-from decaseg.recipes import Recipe, named
+from decaseg.recipes import UP_TO, Recipe, named
 from decaseg.storage.dataset import Dataset
 from decaseg.storage.files import read_json, sweep_temporaries
 from decaseg.storage.lock import held
@@ -114,8 +114,9 @@ def _resumed(recipe: Recipe, asked: Recipe) -> Recipe:
     if asked.name not in ("default", recipe.name):
         raise ValueError(f"--recipe {asked.name}: this training was started with {recipe.name}; leave it out")
     for field in fields(Recipe):
-        wanted = getattr(asked, field.name)
-        if field.name != "name" and wanted != getattr(plain, field.name) and wanted != getattr(recipe, field.name):
+        wanted, is_now = getattr(asked, field.name), getattr(recipe, field.name)
+        below = recipe.from_run is not None and field.name in UP_TO and wanted > is_now  # as settled at the start
+        if field.name != "name" and wanted not in (getattr(plain, field.name), is_now) and not below:
             changes[field.name] = wanted
     if fixed := sorted(set(changes) - CHANGEABLE):
         raise ValueError(
