@@ -1,6 +1,6 @@
 """Makes `flair-whole-tumor`, the model that ships with decaseg: generates its cases, trains, judges, exports, ships.
 
-    python benchmarks/out-of-the-box/make.py WORK [--minutes 35 45 40] [--seeds 2 3 4] [--judge DATASET] [--ship]
+    python benchmarks/out-of-the-box/make.py WORK [--minutes 35 45 30] [--seeds 2 3 4] [--judge DATASET] [--ship]
 
 Training goes in stages, each from the weights that the one before ended with: the first from chance, the last once
 for every seed. No training has another's seed or cases, so that what is learnt is variety. A patch holds a whole brain
@@ -94,7 +94,7 @@ def read_wishes() -> argparse.Namespace:
     parser.add_argument("work", type=Path)
     parser.add_argument("--cases", type=int, default=320)
     parser.add_argument("--data-seed", type=int, default=61)
-    parser.add_argument("--minutes", type=float, nargs="+", default=[35, 45, 40], help="of each stage")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[35, 45, 30], help="of each stage")
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4], help="of the last stage's runs")
     parser.add_argument("--judge", type=Path, action="append", default=[], metavar="DATASET")
     parser.add_argument("--ship", action="store_true")
