@@ -137,6 +137,25 @@ def test_resuming_before_the_first_checkpoint_begins_with_those_weights_again(ba
     assert compare(base, run)[1] == set()
 
 
+def test_the_plan_says_what_the_other_run_settles(base, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert tune(base, base / "data", tmp_path / "run") == 0
+    said = {line.split()[0]: line for line in capsys.readouterr().err.splitlines() if line.strip()}
+    for row in ("spacing", "normalisation", "patch", "filters", "network"):
+        assert "as the RUN of --from has it" in said[row]
+    assert "--from" not in said["target"] + said["memory"]
+
+
+def test_a_damaged_start_is_refused_before_a_run_is_begun(base, tmp_path, capsys):
+    shutil.copytree(base / "run", tmp_path / "copy")
+    weights = tmp_path / "copy" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    words = ["train", f"{base}/data", "--out", f"{tmp_path}/run", "--from", f"{tmp_path}/copy", *STILL]
+    assert call(words) == 2
+    assert "copy the run again" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_same_command_resumes_whatever_limits_its_network_stays_below(base, tmp_path, capsys):
     more = ["--threads", "1", "--set", "max_levels=6", "max_filters=64", "steps_per_epoch=1", "validation_cases=1"]
     words = ["train", f"{base}/data", "--out", f"{tmp_path}/run", "--from", f"{base}/run", *more]

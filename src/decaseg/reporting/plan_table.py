@@ -29,10 +29,22 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "batch": ("batch_size", "voxels_per_batch", "memory"),
     "levels": ("poolings", "strides", "kernels", "max_levels"),
     "filters": ("filters", "base_filters", "finest_filters", "max_filters"),
-    "network": ("residual", "norm", "nonlinearity", "downsample", "upsample", "convs", "blocks", "members", "dropout"),
+    "network": (
+        "residual",
+        "norm",
+        "nonlinearity",
+        "downsample",
+        "upsample",
+        "convs",
+        "decoder_convs",
+        "blocks",
+        "members",
+        "dropout",
+    ),
     "mirroring": ("mirror",),
     "memory": ("memory",),
 }
+STARTED_WITH = {"spacing", "normalisation", "patch", "levels", "filters", "network"}  # rows that `--from RUN` settles
 OPTIONS = {"target", "channels", "patch", "batch_size", "base_filters", "memory"}
 
 
@@ -81,9 +93,18 @@ def _intensity(channel: ChannelFacts) -> tuple[str, ...]:
     return (channel.name, *(f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}" for value in values))
 
 
-def print_plan(title: str, plan: Plan, precision: str = "fp32", file: IO[str] | None = None) -> None:
-    """Prints the plan: value and reason of each number, whether a person chose it and, in wide terminals, with what."""
-    rows = [_with_choice(row, plan.chosen) for row in _plan_rows(plan, precision)]
+def print_plan(
+    title: str, plan: Plan, precision: str = "fp32", file: IO[str] | None = None, *, goes_on: bool = False
+) -> None:
+    """Prints the plan: value and reason of each number, whether a person chose it and, in wide terminals, with what.
+
+    `goes_on`: the plan is that of a training which begins with another RUN's weights, and so with its network.
+    """
+    reasons = [
+        (what, value, "as the RUN of --from has it" if goes_on and what in STARTED_WITH else why)
+        for what, value, why in _plan_rows(plan, precision)
+    ]
+    rows = [_with_choice(row, plan.chosen) for row in reasons]
     wide = _columns() >= WIDE
     columns = ("", "", "because", "choose with") if wide else ("", "", "because")
     print_columns(title, columns, [row if wide else row[:3] for row in rows], file)

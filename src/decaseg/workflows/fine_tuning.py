@@ -62,7 +62,9 @@ def read_start(recipe: Recipe) -> Start | None:
         raise ValueError(f"--from {folder.root}: holds no training; name a folder that decaseg train wrote")
     if not folder.weights.is_file():
         raise ValueError(f"--from {folder.root}: has no weights yet; finish it with decaseg train … --resume")
-    return Start(folder, Plan.from_json(read_json(folder.plan), str(folder.plan)))
+    start = Start(folder, Plan.from_json(read_json(folder.plan), str(folder.plan)))
+    _read(start)  # damage is found before cases are prepared and a new RUN is begun
+    return start
 
 
 def recipe_of(recipe: Recipe, start: Start) -> Recipe:

@@ -103,7 +103,8 @@ def _train(
         return_freed_memory()
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
-    print_plan(f"{plan.dataset}, recipe {recipe.name}", plan, precision, file=sys.stderr)
+    goes_on = recipe.from_run is not None
+    print_plan(f"{plan.dataset}, recipe {recipe.name}", plan, precision, file=sys.stderr, goes_on=goes_on)
     machine = f"{device.type}, {precision}, {threads} threads{ranks.words}"
     print(f"{machine}; {len(split.train)} cases train, {len(split.val)} validate", file=sys.stderr)
 
