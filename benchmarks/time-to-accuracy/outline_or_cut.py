@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from predictions import mean_dice
 from scipy import ndimage
 
 import decaseg
@@ -49,10 +50,6 @@ def labels(file: Path) -> Labels:
 
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
-
-
-def mean_dice(found: Labels, truth: Labels) -> float:
-    return float(np.mean([dice(found == part, truth == part) for part in (1, 2)]))
 
 
 def nearest(truth: Labels) -> Labels:
