@@ -1,6 +1,6 @@
 """A split for `train --split`: the validation cases of a RUN, and N of its training cases, the same ones every time.
 
-    python benchmarks/time-to-accuracy/fewer_cases.py RUN N > split.json
+python benchmarks/time-to-accuracy/fewer_cases.py RUN N > split.json
 """
 
 from __future__ import annotations
