@@ -4,7 +4,8 @@
 
 Each round runs every variant once, in turn, so that a noisy machine disturbs all alike. A variant is a real
 `decaseg train` (`--recipe quick`, batches of 8 shared by the processes), under torchrun where there are two. Counted
-are samples a second in the log, without the first epoch. Rounds are appended to the record; the table is of all in it.
+are samples a second in the log, without the first epoch. Rounds are appended to the record; the table
+is of all in it that have this `--precision`.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ VARIANTS = {"1 process x 1 thread": (1, 1), "2 processes x 1 thread": (2, 1), "1
 PAIRS = (("2 processes x 1 thread", "1 process x 1 thread"), ("2 processes x 1 thread", "1 process x 2 threads"))
 
 
-def samples_per_s(dataset: Path, cache: Path, processes: int, threads: int, steps: int, epochs: int) -> float:
+def samples_per_s(wishes: argparse.Namespace, processes: int, threads: int) -> float:
     """Samples a second over all epochs of a training but its first."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, *(torchrun if processes > 1 else []), "-m", "decaseg", "train", str(dataset), "--out",
-            f"{folder}/run", "--recipe", "quick", "--batch-size", "8", "--epochs", str(epochs), "--val-fraction", "0",
-            "--precision", "fp32", "--threads", str(threads), "--cache", str(cache),
-            "--set", f"steps_per_epoch={steps}",
+            sys.executable, *(torchrun if processes > 1 else []), "-m", "decaseg", "train", str(wishes.dataset),
+            "--out", f"{folder}/run", "--recipe", "quick", "--batch-size", "8", "--epochs", str(wishes.epochs),
+            "--val-fraction", "0", "--precision", wishes.precision, "--threads", str(threads),
+            "--cache", str(wishes.cache), "--set", f"steps_per_epoch={wishes.steps}",
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
         lines = [json.loads(line) for line in Path(folder, "run", "log.jsonl").read_text().splitlines()]
@@ -45,18 +46,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="steps an epoch")
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     arguments = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     for _ in range(arguments.rounds):
         found = {}
         for name, (processes, threads) in VARIANTS.items():
-            found[name] = samples_per_s(
-                arguments.dataset, arguments.cache, processes, threads, arguments.steps, arguments.epochs
-            )
+            found[name] = samples_per_s(arguments, processes, threads)
             print(f"{name}: {found[name]:.2f} samples/s", file=sys.stderr, flush=True)
         with arguments.record.open("a") as file:
-            file.write(json.dumps({"commit": commit, **found}) + "\n")
-    show([json.loads(line) for line in arguments.record.read_text().splitlines()])
+            file.write(json.dumps({"commit": commit, "precision": arguments.precision, **found}) + "\n")
+    rounds = [json.loads(line) for line in arguments.record.read_text().splitlines()]
+    show([one for one in rounds if one.get("precision", "fp32") == arguments.precision])
 
 
 def show(rounds: list[dict[str, float]]) -> None:
