@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
+from decaseg.data.augment import sampling
 from decaseg.data.augment.elastic import smooth_shifts
 from decaseg.data.augment.spatial import Spatial, SpatialDraw, apply_spatial, draw_spatial
 from tests.data.augment.samples import EVERYTHING, batch
@@ -138,6 +139,28 @@ def test_interpolation_is_scipys(seed, source, patch, elastic):
     expected = map_coordinates(label[0].numpy(), places, order=0, mode="grid-constant", cval=0)
     clear = (np.abs((places + 0.5) % 1) > 1e-4).all(0) & (np.abs((places + 0.5) % 1) < 1 - 1e-4).all(0)
     np.testing.assert_array_equal(labels[0].numpy()[clear], expected[clear])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("elastic", [False, True])
+@pytest.mark.parametrize("source", [(44, 40, 48), (31, 33, 30), (5, 60, 7)])  # around the patch, within it, both
+def test_a_patch_in_blocks_is_the_patch_at_once(seed, elastic, source, monkeypatch):
+    generator = torch.Generator().manual_seed(seed)
+    what = Spatial(rotation_share=1, scale=(0.7, 0.8), scale_share=1, elastic_share=float(elastic))
+    draw = draw_spatial(what, 2, generator)
+    image = torch.rand((2, 2, *source), generator=generator, dtype=torch.float64)
+    label = torch.randint(1, 200, (2, *source), generator=generator, dtype=torch.uint8)
+    whole, labels = apply_spatial(draw, image, label, (34, 30, 28))
+    monkeypatch.setattr(sampling, "BLOCK_VOXELS", 7 * 8 * 28)
+    monkeypatch.setattr(sampling, "BLOCK_ROWS", 8)
+    how = sampling.turn(draw.matrices[0], None, source, (34, 30, 28), image)
+    inside = [how.at(block).all_inside for block in how.blocks()]
+    assert len(inside) == 20  # five of 7 planes, the last of 6; four of 8 rows, the last of 6
+    if source == (44, 40, 48):
+        assert any(inside) and not all(inside)
+    parts, part_labels = apply_spatial(draw, image, label, (34, 30, 28))
+    torch.testing.assert_close(parts, whole, atol=1e-6 if elastic else 0, rtol=0)
+    assert (part_labels != labels).float().mean() <= (1e-4 if elastic else 0)
 
 
 @settings(max_examples=25, deadline=None)

@@ -23,16 +23,16 @@ def draw_elastic(share: float, strength: float, cells: int, batch: int, generato
     return shifts * height[:, None, None, None, None]
 
 
-def smooth_shifts(lattice: Tensor, patch: Int3, slab: slice = slice(None)) -> Tensor:
-    """(B, 3, *lattice) shifts of lattice points to (B, 3, *patch) shifts of voxels, in voxels; of x only `slab`.
+def smooth_shifts(lattice: Tensor, patch: Int3, block: tuple[slice, slice] = (slice(None), slice(None))) -> Tensor:
+    """(B, 3, *lattice) shifts of lattice points to (B, 3, *patch) shifts of voxels, in voxels; of x and y only `block`.
 
     `cells` steps of the lattice span an axis of the patch, so thick slices are bent by fewer voxels than thin ones.
     """
     cells = lattice.shape[-1] - 3
     steps = [n / cells for n in patch]
     shifts = lattice * torch.tensor(steps, device=lattice.device)[:, None, None, None]
-    weights = [_weights(n, cells).to(lattice) for n in patch]
-    return torch.einsum("bcijk,xi,yj,zk->bcxyz", shifts, weights[0][slab], *weights[1:])
+    x, y, z = (_weights(n, cells).to(lattice) for n in patch)
+    return torch.einsum("bcijk,xi,yj,zk->bcxyz", shifts, x[block[0]], y[block[1]], z)
 
 
 def _weights(voxels: int, cells: int) -> Tensor:

@@ -134,7 +134,8 @@ def _change_contrast(channel: Tensor, factor: float) -> None:
     """Stretches a channel round its mean, kept inside the range it had."""
     low, high = channel.aminmax()
     mean = channel.mean()
-    channel.mul_(factor).add_(mean * (1 - factor)).clamp_(low, high)
+    # Numbers as limits: with tensors of one value torch takes five times as long.
+    channel.mul_(factor).add_(mean * (1 - factor)).clamp_(low.item(), high.item())
 
 
 def _change_gamma(channel: Tensor, gamma: float, *, inverted: bool) -> None:

@@ -12,13 +12,22 @@ from torch import Tensor
 from decaseg.data.augment.elastic import smooth_shifts
 from decaseg.geometry import Int3
 
-# Voxels worked on at a time: about ten arrays of this many floats fit a core's cache (measured best on 2 cores).
-SLAB_VOXELS = 2**17
+# Voxels worked on at a time: their arrays fit a core's cache, and so does the part of the source they come from, if
+# they are a block. A slab of as many voxels, once turned, runs through far more of the source's memory, which took a
+# fifth more time (benchmarks/augmentation/).
+BLOCK_VOXELS = 2**17
+BLOCK_ROWS = 32
+INSIDE = 0.01  # voxels between a place and the source's edge at least, for no rounding to bring it beyond
+
+Block = tuple[slice, slice]  # planes of the patch's first axis, and rows of its second; the third is never cut
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where n voxels of a patch lie in a source, in its voxels: `along` holds (n,) tensors for the axes x, y, z."""
+    """Where n voxels of a patch lie in a source, in its voxels: `along` holds (n,) tensors for the axes x, y, z.
+
+    With `all_inside` none lies on the source's edge or beyond.
+    """
 
     along: tuple[Tensor, Tensor, Tensor]
     source: Int3
@@ -30,44 +39,65 @@ class Turn:
     """One sample's map from a patch into its source: place = matrix @ (offset from the patch's centre + bend) + centre.
 
     `tables` are the three terms of that sum without the bend, (3, patch[a]) for the axes x, y, z; `matrix` (3, 3) and
-    `lattice` (3, *points) or None make the bend.
+    `lattice` (3, *points) or None make the bend, which moves places by up to `reach` voxels (3,). `ends` are the tables
+    on the processor, as [axis of the patch][axis of the source][voxel].
     """
 
     tables: tuple[Tensor, Tensor, Tensor]
+    ends: list[list[list[float]]]
+    reach: list[float]
     matrix: Tensor
     lattice: Tensor | None
     source: Int3
     patch: Int3
-    all_inside: bool
 
-    def slabs(self) -> list[slice]:
-        """Planes of the patch's first axis to work on at a time."""
-        planes = max(1, SLAB_VOXELS // (self.patch[1] * self.patch[2]))
-        return [slice(start, start + planes) for start in range(0, self.patch[0], planes)]
+    def blocks(self) -> list[Block]:
+        """Parts of the patch to work on at a time; a small patch is one."""
+        planes, rows, depth = self.patch
+        if planes * rows * depth <= BLOCK_VOXELS:
+            return [(slice(0, planes), slice(0, rows))]
+        thick = max(1, BLOCK_VOXELS // (min(rows, BLOCK_ROWS) * depth))
+        return [
+            (slice(x, min(x + thick, planes)), slice(y, min(y + BLOCK_ROWS, rows)))
+            for x in range(0, planes, thick)
+            for y in range(0, rows, BLOCK_ROWS)
+        ]
 
-    def at(self, slab: slice) -> Places:
-        """Where the voxels of a slab lie in the source."""
+    def at(self, block: Block) -> Places:
+        """Where the voxels of a block lie in the source."""
         x, y, z = self.tables
-        along = [x[a, slab, None, None] + (y[a][:, None] + z[a]) for a in range(3)]
+        planes, rows = block
+        along = [x[a, planes, None, None] + (y[a, rows, None] + z[a]) for a in range(3)]
         if self.lattice is not None:
-            shifts = smooth_shifts(self.lattice[None], self.patch, slab)[0]
+            shifts = smooth_shifts(self.lattice[None], self.patch, block)[0]
             bend = torch.einsum("ij,jxyz->ixyz", self.matrix, shifts)
             along = [place.add_(bend[a]) for a, place in enumerate(along)]
-        return Places((along[0].flatten(), along[1].flatten(), along[2].flatten()), self.source, self.all_inside)
+        flat = (along[0].flatten(), along[1].flatten(), along[2].flatten())
+        return Places(flat, self.source, self._inside(block))
+
+    def _inside(self, block: Block) -> bool:
+        """Whether all of a block lies inside the source; its places are furthest out at its corners."""
+        cuts = (*block, slice(0, self.patch[2]))
+        for a, n in enumerate(self.source):
+            pairs = [(self.ends[b][a][cut.start], self.ends[b][a][cut.stop - 1]) for b, cut in enumerate(cuts)]
+            least, most = sum(min(pair) for pair in pairs), sum(max(pair) for pair in pairs)
+            if least - self.reach[a] < INSIDE or most + self.reach[a] > n - 1 - INSIDE:
+                return False
+        return True
 
 
 def turn(matrix: Tensor, lattice: Tensor | None, source: Int3, patch: Int3, like: Tensor) -> Turn:
     """`matrix` (3, 3) and `lattice` (3, *points) are one sample's draw, on the CPU; `like` lends device and dtype."""
     tables = [matrix[:, a, None] * (torch.arange(n) - (n - 1) / 2) for a, n in enumerate(patch)]
-    centre = torch.tensor(centre_of(source, patch))
-    reach = torch.tensor(patch) / 2
+    tables[0] = tables[0] + torch.tensor(centre_of(source, patch))[:, None]
+    reach = torch.zeros(3)
     if lattice is not None:
-        reach = reach + lattice.abs().amax((1, 2, 3)) * torch.tensor([n / (lattice.shape[-1] - 3) for n in patch])
-    reach = matrix.abs() @ reach
-    all_inside = bool(((centre - reach >= 0) & (centre + reach <= torch.tensor(source) - 1)).all())
-    x, y, z = (table.to(like) for table in (tables[0] + centre[:, None], *tables[1:]))
+        bend = lattice.abs().amax((1, 2, 3)) * torch.tensor([n / (lattice.shape[-1] - 3) for n in patch])
+        reach = matrix.abs() @ bend
+    x, y, z = (table.to(like) for table in tables)
     bent = None if lattice is None else lattice.to(like)
-    return Turn((x, y, z), matrix.to(like), bent, source, patch, all_inside)
+    ends = [table.tolist() for table in tables]
+    return Turn((x, y, z), ends, reach.tolist(), matrix.to(like), bent, source, patch)
 
 
 def centre_of(source: Int3, patch: Int3) -> list[float]:
@@ -76,11 +106,13 @@ def centre_of(source: Int3, patch: Int3) -> list[float]:
 
 
 def look_up_linear(image: Tensor, where: Places, out: Tensor) -> None:
-    """Trilinear values of an image (C, *source) with zeros round it, into `out` (C, *slab)."""
+    """Trilinear values of an image (C, *source) with zeros round it, into `out` (C, *block)."""
     lows, fractions = [], []
     for place, n in zip(where.along, where.source, strict=True):
         held = place if where.all_inside else place.clamp(0, n - 1)
-        low = held.floor().clamp_(max=max(n - 2, 0))
+        low = held.floor()
+        if not where.all_inside:
+            low.clamp_(max=max(n - 2, 0))
         lows.append(low)
         fractions.append(held - low)
     index = _index(lows, where.source)
@@ -101,20 +133,22 @@ def look_up_linear(image: Tensor, where: Places, out: Tensor) -> None:
 
 
 def look_up_nearest(label: Tensor, where: Places, out: Tensor) -> None:
-    """Values of a label map (*source) at the nearest voxel, 0 outside, into `out` (*slab)."""
+    """Values of a label map (*source) at the nearest voxel, 0 outside, into `out` (*block)."""
     nearest = [(place + 0.5).floor_() for place in where.along]
-    held = [voxel.clamp(0, n - 1) for voxel, n in zip(nearest, where.source, strict=True)]
-    value = label.reshape(-1).index_select(0, _index(held, where.source))
-    if not where.all_inside:
+    if where.all_inside:
+        value = label.reshape(-1).index_select(0, _index(nearest, where.source))
+    else:
+        held = [voxel.clamp(0, n - 1) for voxel, n in zip(nearest, where.source, strict=True)]
+        value = label.reshape(-1).index_select(0, _index(held, where.source))
         for voxel, inside in zip(nearest, held, strict=True):
             value *= voxel == inside
     out.copy_(value.view(out.shape))
 
 
 def look_up_smooth(label: Tensor, linear: Callable[[Tensor, Tensor], None], out: Tensor) -> None:
-    """The label that holds most of each place when every label's mask is interpolated linearly, into `out` (*slab).
+    """The label that holds most of each place when every label's mask is interpolated linearly, into `out` (*block).
 
-    `linear` interpolates images (C, *source) into (C, *slab).
+    `linear` interpolates images (C, *source) into (C, *block).
 
     Contours turn without the steps of the nearest voxel; a place that belongs to no label by half is background
     unless one label holds more of it than background does.

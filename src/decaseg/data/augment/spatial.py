@@ -150,18 +150,18 @@ class _Cut:
         return int3(self.out_label.shape)
 
     def turned(self, matrix: Tensor, lattice: Tensor | None) -> list[Piece]:
-        """A piece a slab."""
+        """A piece a block."""
         how = turn(matrix, lattice, self.source, self.patch, self.image)
 
-        def one(slab: slice) -> None:
-            where = how.at(slab)
-            look_up_linear(self.image, where, self.out[:, slab])
+        def one(block: tuple[slice, slice]) -> None:
+            where, out = how.at(block), self.out_label[block]
+            look_up_linear(self.image, where, self.out[:, *block])
             if self.smooth_labels:
-                look_up_smooth(self.label, lambda masks, out: look_up_linear(masks, where, out), self.out_label[slab])
+                look_up_smooth(self.label, lambda masks, held: look_up_linear(masks, where, held), out)
             else:
-                look_up_nearest(self.label, where, self.out_label[slab])
+                look_up_nearest(self.label, where, out)
 
-        return [partial(one, slab) for slab in how.slabs()]
+        return [partial(one, block) for block in how.blocks()]
 
     def reordered(self, stretch: Stretch) -> list[Piece]:
         """A piece a channel, and one for the labels."""
