@@ -12,7 +12,7 @@ from torch import Tensor
 
 from decaseg.data.augment.axiswise import Band
 from decaseg.data.augment.elastic import draw_elastic
-from decaseg.data.augment.sampling import look_up_linear, look_up_nearest, look_up_smooth, turn
+from decaseg.data.augment.sampling import Block, look_up_linear, look_up_nearest, look_up_smooth, turn
 from decaseg.data.augment.side_by_side import side_by_side
 from decaseg.data.augment.stretching import Stretch, stretch_of, stretched
 from decaseg.geometry import Int3, int3
@@ -153,7 +153,7 @@ class _Cut:
         """A piece a block."""
         how = turn(matrix, lattice, self.source, self.patch, self.image)
 
-        def one(block: tuple[slice, slice]) -> None:
+        def one(block: Block) -> None:
             where, out = how.at(block), self.out_label[block]
             look_up_linear(self.image, where, self.out[:, *block])
             if self.smooth_labels:
