@@ -34,7 +34,7 @@ MIN_KEPT_SHARE = 0.75  # nnU-Net: when cropping to nonzero removes a quarter, st
 MAX_FLATNESS = 3
 MIN_BATCH = 2
 MINUTES_A_MEGAVOXEL = 0.35  # of all cases: more time for one network pays less (benchmarks/time-to-accuracy)
-MOST_MEMBERS = 4
+MOST_MEMBERS = 8
 STEPS_A_MEMBER = 2000  # with fewer each, one network that gets all steps does as well, and predicts in less time
 MAX_BATCH_SHARE = 0.05  # nnU-Net: one batch shows at most 5 % of the data set's voxels
 # What training without saving keeps, fp32: about 120 bytes a voxel and base filter for two patches, and half a GiB for
@@ -242,7 +242,7 @@ def _members(minutes: float | None, shapes: Sequence[Sequence[float]]) -> int:
 
     >>> hippocampi = [(36, 50, 35)] * 208  # 13 million voxels
     >>> [_members(minutes, hippocampi) for minutes in (5, 15, 90)]
-    [1, 3, 4]
+    [1, 3, 8]
     """
     if minutes is None:
         return 1
