@@ -46,7 +46,7 @@ def test_nothing_folds_and_no_shift_passes_its_bound(seed, patch):
 def test_equal_shifts_move_the_whole_patch_by_whole_voxels():
     drawn = torch.zeros(1, 3, 7, 7, 7)
     drawn[:, 0] = 1 / 3  # of a lattice step, which is 12 / 4 = 3 voxels
-    image = torch.rand(1, 2, 16, 16, 16)
+    image = torch.rand((1, 2, 16, 16, 16), dtype=torch.float64)
     label = torch.randint(0, 4, (1, 16, 16, 16))
     moved, labels = apply_spatial(SpatialDraw(torch.eye(3)[None], drawn), image, label, (12, 12, 12))
     torch.testing.assert_close(moved, image[:, :, 3:15, 2:14, 2:14], atol=1e-5, rtol=0)

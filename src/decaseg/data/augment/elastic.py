@@ -23,16 +23,17 @@ def draw_elastic(share: float, strength: float, cells: int, batch: int, generato
     return shifts * height[:, None, None, None, None]
 
 
-def smooth_shifts(lattice: Tensor, patch: Int3, block: tuple[slice, slice] = (slice(None), slice(None))) -> Tensor:
-    """(B, 3, *lattice) shifts of lattice points to (B, 3, *patch) shifts of voxels, in voxels; of x and y only `block`.
+def smooth_shifts(lattice: Tensor, patch: Int3, block: tuple[slice, slice, slice] | None = None) -> Tensor:
+    """(B, 3, *lattice) shifts of lattice points to (B, 3, *patch) shifts of voxels, in voxels; of a `block` only.
 
     `cells` steps of the lattice span an axis of the patch, so thick slices are bent by fewer voxels than thin ones.
     """
     cells = lattice.shape[-1] - 3
     steps = [n / cells for n in patch]
     shifts = lattice * torch.tensor(steps, device=lattice.device)[:, None, None, None]
-    x, y, z = (_weights(n, cells).to(lattice) for n in patch)
-    return torch.einsum("bcijk,xi,yj,zk->bcxyz", shifts, x[block[0]], y[block[1]], z)
+    cuts = block or (slice(None),) * 3
+    weights = (_weights(n, cells)[cut].to(lattice) for n, cut in zip(patch, cuts, strict=True))
+    return torch.einsum("bcijk,xi,yj,zk->bcxyz", shifts, *weights)
 
 
 def _weights(voxels: int, cells: int) -> Tensor:

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
+from math import floor, prod
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from decaseg.data.augment.elastic import smooth_shifts
-from decaseg.geometry import Int3
+from decaseg.geometry import Int3, int3
 
-# Voxels worked on at a time: their arrays fit a core's cache, and so does the part of the source they come from, if
-# they are a block. A slab of as many voxels, once turned, runs through far more of the source's memory, which took a
-# fifth more time (benchmarks/augmentation/).
-BLOCK_VOXELS = 2**17
-BLOCK_ROWS = 32
-INSIDE = 0.01  # voxels between a place and the source's edge at least, for no rounding to bring it beyond
+# Voxels of a patch worked on at a time, if it has more: as few as keep their arrays, and the part of the source that
+# they come from, near the core, and as many as keep Python out of the way (benchmarks/augmentation/).
+BLOCK: Int3 = (44, 44, 64)
+SLACK = 0.01  # voxels by which a box reaches beyond the places in it, for no rounding to bring one out of it
 
-Block = tuple[slice, slice]  # planes of the patch's first axis, and rows of its second; the third is never cut
+Block = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where n voxels of a patch lie in a source, in its voxels: `along` holds (n,) tensors for the axes x, y, z.
+    """Where n voxels of a patch lie in a box of its source: `along` holds (n,) tensors for x, y, z, in its voxels.
 
-    With `all_inside` none lies on the source's edge or beyond.
+    The box has two voxels or more along each axis and begins at voxel `first` of the source, at -1 where it holds a
+    voxel of zeros in front of the source; behind it there may be one too. No place is outside the box.
     """
 
     along: tuple[Tensor, Tensor, Tensor]
-    source: Int3
-    all_inside: bool
+    first: Int3
+    shape: Int3
+
+    def cut(self, volume: Tensor) -> Tensor:
+        """The box out of (..., *source): (..., *shape), contiguous."""
+        ends = zip(self.first, self.shape, volume.shape[-3:], strict=True)
+        x, y, z = (slice(max(first, 0), min(first + n, whole)) for first, n, whole in ends)
+        part = volume[..., x, y, z]
+        if part.shape[-3:] == self.shape:
+            return part.contiguous()
+        box = volume.new_zeros((*volume.shape[:-3], *self.shape))
+        ahead = (int(first < 0) for first in self.first)
+        x, y, z = (slice(a, a + n) for a, n in zip(ahead, part.shape[-3:], strict=True))
+        box[..., x, y, z] = part
+        return box
 
 
 @dataclass(frozen=True)
@@ -53,37 +67,38 @@ class Turn:
 
     def blocks(self) -> list[Block]:
         """Parts of the patch to work on at a time; a small patch is one."""
-        planes, rows, depth = self.patch
-        if planes * rows * depth <= BLOCK_VOXELS:
-            return [(slice(0, planes), slice(0, rows))]
-        thick = max(1, BLOCK_VOXELS // (min(rows, BLOCK_ROWS) * depth))
-        return [
-            (slice(x, min(x + thick, planes)), slice(y, min(y + BLOCK_ROWS, rows)))
-            for x in range(0, planes, thick)
-            for y in range(0, rows, BLOCK_ROWS)
-        ]
+        if prod(self.patch) <= prod(BLOCK):
+            return [(slice(0, self.patch[0]), slice(0, self.patch[1]), slice(0, self.patch[2]))]
+        planes, rows, depth = (_parts(n, most) for n, most in zip(self.patch, BLOCK, strict=True))
+        return list(product(planes, rows, depth))
 
     def at(self, block: Block) -> Places:
         """Where the voxels of a block lie in the source."""
+        spans = [self._span(block, axis) for axis in range(3)]
+        cuts = [_around(*span, n) for span, n in zip(spans, self.source, strict=True)]
+        along = self._along(block, [cut.start for cut in cuts])
+        for place, (least, most), cut in zip(along, spans, cuts, strict=True):
+            if least < cut.start or most > cut.stop - 1:  # further out than the zeros: no different there
+                place.clamp_(0, cut.stop - 1 - cut.start)
+        first, shape = int3(cut.start for cut in cuts), int3(cut.stop - cut.start for cut in cuts)
+        return Places((along[0].flatten(), along[1].flatten(), along[2].flatten()), first, shape)
+
+    def _along(self, block: Block, first: list[int]) -> list[Tensor]:
+        """Places of a block's voxels along x, y and z, each of the block's shape, counted from voxel `first`."""
+        planes, rows, depth = block
         x, y, z = self.tables
-        planes, rows = block
-        along = [x[a, planes, None, None] + (y[a, rows, None] + z[a]) for a in range(3)]
+        along = [(x[a, planes, None, None] - first[a]) + (y[a, rows, None] + z[a, depth]) for a in range(3)]
         if self.lattice is not None:
             shifts = smooth_shifts(self.lattice[None], self.patch, block)[0]
             bend = torch.einsum("ij,jxyz->ixyz", self.matrix, shifts)
             along = [place.add_(bend[a]) for a, place in enumerate(along)]
-        flat = (along[0].flatten(), along[1].flatten(), along[2].flatten())
-        return Places(flat, self.source, self._inside(block))
+        return along
 
-    def _inside(self, block: Block) -> bool:
-        """Whether all of a block lies inside the source; its places are furthest out at its corners."""
-        cuts = (*block, slice(0, self.patch[2]))
-        for a, n in enumerate(self.source):
-            pairs = [(self.ends[b][a][cut.start], self.ends[b][a][cut.stop - 1]) for b, cut in enumerate(cuts)]
-            least, most = sum(min(pair) for pair in pairs), sum(max(pair) for pair in pairs)
-            if least - self.reach[a] < INSIDE or most + self.reach[a] > n - 1 - INSIDE:
-                return False
-        return True
+    def _span(self, block: Block, axis: int) -> tuple[float, float]:
+        """Bounds of a block's places along an axis of the source; they are furthest out at the block's corners."""
+        pairs = [(self.ends[b][axis][cut.start], self.ends[b][axis][cut.stop - 1]) for b, cut in enumerate(block)]
+        beyond = self.reach[axis] + SLACK
+        return sum(min(pair) for pair in pairs) - beyond, sum(max(pair) for pair in pairs) + beyond
 
 
 def turn(matrix: Tensor, lattice: Tensor | None, source: Int3, patch: Int3, like: Tensor) -> Turn:
@@ -105,44 +120,35 @@ def centre_of(source: Int3, patch: Int3) -> list[float]:
     return [(p - 1) / 2 + (s - p) // 2 for s, p in zip(source, patch, strict=True)]
 
 
-def look_up_linear(image: Tensor, where: Places, out: Tensor) -> None:
-    """Trilinear values of an image (C, *source) with zeros round it, into `out` (C, *block)."""
-    lows, fractions = [], []
-    for place, n in zip(where.along, where.source, strict=True):
-        held = place if where.all_inside else place.clamp(0, n - 1)
-        low = held.floor()
-        if not where.all_inside:
-            low.clamp_(max=max(n - 2, 0))
-        lows.append(low)
-        fractions.append(held - low)
-    index = _index(lows, where.source)
-    covered = None if where.all_inside else _covered(where)
-    _, y, z = where.source
-    steps = [step if n > 1 else 0 for step, n in zip((y * z, z, 1), where.source, strict=True)]
-    offsets = [sum(corner) for corner in itertools.product(*((0, step) for step in steps))]
-    corners = [torch.empty_like(fractions[0]) for _ in offsets]
-    for channel, target in zip(image, out, strict=True):
-        flat = channel.reshape(-1)
-        for corner, offset in zip(corners, offsets, strict=True):
-            torch.index_select(flat[offset:], 0, index, out=corner)
-        for axis, apart in ((2, 1), (1, 2), (0, 4)):  # along edges that run in z, then in y, then in x
-            for low, high in zip(corners[:: 2 * apart], corners[apart :: 2 * apart], strict=True):
-                low.lerp_(high, fractions[axis])
-        value = corners[0] if covered is None else corners[0].mul_(covered)
-        target.copy_(value.view(target.shape))
+def look_up_linear(box: Tensor, where: Places, out: Tensor) -> None:
+    """Trilinear values of a box (C, *shape) at its places, into `out` (C, *block).
+
+    torch interpolates in planes with the processor's vector instructions and in volumes voxel by voxel, so the box is
+    taken as one tall plane, its planes below each other: place (x, y, z) is at row floor(x) * rows + y and column z,
+    and once more a plane further down for the part of x behind the point. In float32 such a row is off by less than a
+    thousandth of a voxel while there are no more than some 8,000 of them; a block of BLOCK has some 4,000.
+    """
+    planes, rows, columns = where.shape
+    x, y, z = where.along
+    low = x.floor().clamp_(max=planes - 2)
+    height = (planes - 1) * rows
+    grid = x.new_empty((2, len(x)))
+    torch.mul(z, 2 / (columns - 1), out=grid[0])
+    torch.add(y, low, alpha=rows, out=grid[1]).mul_(2 / (height - 1))
+    grid = grid.sub_(1).T[None, None]
+    tall = box.reshape(1, len(box), planes * rows, columns)
+    near, far = (
+        functional.grid_sample(part, grid, mode="bilinear", padding_mode="border", align_corners=True)[0, :, 0]
+        for part in (tall[:, :, :height], tall[:, :, rows:])
+    )
+    torch.lerp(near.view(out.shape), far.view(out.shape), (x - low).view(out.shape[1:]), out=out)
 
 
-def look_up_nearest(label: Tensor, where: Places, out: Tensor) -> None:
-    """Values of a label map (*source) at the nearest voxel, 0 outside, into `out` (*block)."""
-    nearest = [(place + 0.5).floor_() for place in where.along]
-    if where.all_inside:
-        value = label.reshape(-1).index_select(0, _index(nearest, where.source))
-    else:
-        held = [voxel.clamp(0, n - 1) for voxel, n in zip(nearest, where.source, strict=True)]
-        value = label.reshape(-1).index_select(0, _index(held, where.source))
-        for voxel, inside in zip(nearest, held, strict=True):
-            value *= voxel == inside
-    out.copy_(value.view(out.shape))
+def look_up_nearest(box: Tensor, where: Places, out: Tensor) -> None:
+    """Values of a box of a label map (*shape) at the voxels nearest to its places, into `out` (*block)."""
+    x, y, z = ((place + 0.5).int() for place in where.along)
+    index = x.mul_(where.shape[1]).add_(y).mul_(where.shape[2]).add_(z)
+    out.copy_(box.reshape(-1).index_select(0, index).view(out.shape))
 
 
 def look_up_smooth(label: Tensor, linear: Callable[[Tensor, Tensor], None], out: Tensor) -> None:
@@ -165,18 +171,13 @@ def look_up_smooth(label: Tensor, linear: Callable[[Tensor, Tensor], None], out:
     out.copy_(torch.where(most > 1 - held.sum(dim=0), table[which], 0))
 
 
-def _index(voxels: list[Tensor], source: Int3) -> Tensor:
-    """Where voxels (x, y, z), whole numbers held as floats, stand in a contiguous source."""
-    x, y, z = (voxel.int() for voxel in voxels)
-    return x.mul_(source[1]).add_(y).mul_(source[2]).add_(z)
+def _parts(voxels: int, most: int) -> list[slice]:
+    """Of about equal length, none longer than `most`."""
+    parts = -(-voxels // most)
+    return [slice(voxels * i // parts, voxels * (i + 1) // parts) for i in range(parts)]
 
 
-def _covered(where: Places) -> Tensor:
-    """How much of each place the source's edge voxels still reach: 1 inside, falling to 0 one voxel outside.
-
-    Along an axis, linear interpolation between an edge voxel and a zero beyond it is that voxel times this.
-    """
-    covered = torch.ones_like(where.along[0])
-    for place, n in zip(where.along, where.source, strict=True):
-        covered *= (place - place.clamp(0, n - 1)).abs_().neg_().add_(1).clamp_(min=0)
-    return covered
+def _around(least: float, most: float, voxels: int) -> slice:
+    """The voxels, two or more, between which places from `least` to `most` lie, of those from -1 to `voxels`."""
+    start = min(max(floor(least), -1), voxels - 1)
+    return slice(start, min(max(floor(most) + 2, start + 2), voxels + 1))

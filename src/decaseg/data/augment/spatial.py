@@ -155,11 +155,12 @@ class _Cut:
 
         def one(block: Block) -> None:
             where, out = how.at(block), self.out_label[block]
-            look_up_linear(self.image, where, self.out[:, *block])
+            look_up_linear(where.cut(self.image), where, self.out[:, *block])
+            label = where.cut(self.label)
             if self.smooth_labels:
-                look_up_smooth(self.label, lambda masks, held: look_up_linear(masks, where, held), out)
+                look_up_smooth(label, lambda masks, held: look_up_linear(masks, where, held), out)
             else:
-                look_up_nearest(self.label, where, out)
+                look_up_nearest(label, where, out)
 
         return [partial(one, block) for block in how.blocks()]
 
