@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -54,14 +55,17 @@ class Stretched:
 
     def nearest(self, label: Tensor, out: Tensor) -> None:
         """Values of (*source) at the nearest voxels, 0 outside, into `out` (*patch)."""
-        found = label.permute(self.axes)
-        for axis, place in enumerate(self.places):
-            voxel, n = (place + 0.5).floor().long().to(label.device), found.shape[axis]
-            found = found.index_select(axis, voxel.clamp(0, n - 1))
-            outside = (voxel < 0) | (voxel >= n)
-            if bool(outside.any()):
-                found.index_fill_(axis, outside.nonzero().flatten(), 0)
-        out.copy_(found)
+        # One fetch a voxel: index_select along the last axis takes sixteen times as long (benchmarks/augmentation/).
+        index, outside = torch.zeros(1, 1, 1, dtype=torch.int32), []
+        for number, (axis, place) in enumerate(zip(self.axes, self.places, strict=True)):
+            voxel, n = (place + 0.5).floor().int(), label.shape[axis]
+            along = [-1 if other == number else 1 for other in range(3)]
+            index = index + (voxel.clamp(0, n - 1) * math.prod(label.shape[axis + 1 :])).view(along)
+            outside.append(((voxel < 0) | (voxel >= n)).nonzero().flatten())
+        out.copy_(label.reshape(-1).index_select(0, index.flatten().to(label.device)).view(out.shape))
+        for number, voxels in enumerate(outside):
+            if len(voxels):
+                out.index_fill_(number, voxels.to(label.device), 0)
 
 
 def stretch_of(matrix: Tensor) -> Stretch | None:
