@@ -42,6 +42,18 @@ def test_a_slow_epoch_says_every_half_minute_how_far_it_is(clock, capsys):
     assert "step 60 (6%)" in said[1] and "15 min 40 s left" in said[1]  # 59 steps took 59 s
 
 
+def test_the_loss_between_epochs_is_the_mean_of_the_first_steps_and_then_follows(clock, capsys):
+    line = TrainingLine(Budget(1000, 1000))
+    for step, loss in enumerate([3.0, 2.0, 1.0], start=1):
+        clock[0] += 31
+        line.on_step(step, loss, step / 1000, 0.0)
+    assert [text.split()[4] for text in capsys.readouterr().err.splitlines()] == ["3.0000", "2.5000", "2.0000"]
+    for step in range(4, 200):
+        clock[0] += 31
+        line.on_step(step, 0.5, step / 1000, 0.0)
+    assert "loss 0.5000" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_resumed_training_is_not_credited_with_what_was_done_before(clock, capsys):
     line = TrainingLine(Budget(10, 10))
     line.on_step(51, 0.9, 0.50, 0.0)

@@ -27,7 +27,7 @@ class TrainingLine:
         self._task: Any = None
         self._dice = ""
         self._pace = ""
-        self._loss: float | None = None
+        self._loss, self._losses = 0.0, 0
         self._share = 0.0
         self._first_share: float | None = None
         self._started = self._printed = time.monotonic()
@@ -37,7 +37,8 @@ class TrainingLine:
         self._share = share_done
         if self._first_share is None:  # a resumed training begins in the middle, a first step may be slow
             self._first_share, self._started = share_done, time.monotonic()
-        self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
+        self._losses += 1  # the mean of the first twenty, then a moving one
+        self._loss += (loss - self._loss) * max(0.05, 1 / self._losses)
         if sys.stderr.isatty():
             if self._bar is None:
                 self._open_bar()
