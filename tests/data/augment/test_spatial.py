@@ -164,6 +164,25 @@ def test_a_patch_in_blocks_is_the_patch_at_once(seed, elastic, source, monkeypat
     assert (part_labels != labels).float().mean() <= (1e-4 if elastic else 0)
 
 
+@pytest.mark.parametrize("elastic", [False, True])
+@pytest.mark.parametrize("source", [(44, 40, 48), (31, 33, 30)])
+def test_smooth_labels_in_blocks_are_the_fullest_masks_of_the_whole(elastic, source, monkeypatch):
+    """A block sees only the labels of its box, and some boxes hold none."""
+    generator = torch.Generator().manual_seed(0)
+    draw = draw_spatial(Spatial(rotation_share=1, scale_share=1, elastic_share=float(elastic)), 1, generator)
+    label = torch.zeros((1, *source), dtype=torch.uint8)
+    label[0, 4:14, 5:20, 6:16], label[0, 9:14, 9:20, 8:12], label[0, 14:18, 5:20, 6:16] = 7, 2, 5
+    monkeypatch.setattr(sampling, "BLOCK", (7, 8, 15))
+    _, found = apply_spatial(draw, torch.zeros((1, 1, *source)), label, (34, 30, 28), smooth_labels=True)
+    masks = torch.stack([(label[0] == value) for value in (2, 5, 7)]).double()[None]
+    shares, _ = apply_spatial(draw, masks, label, (34, 30, 28))
+    held = torch.cat([1 - shares.sum(1, keepdim=True), shares], 1)[0]
+    clear = held.sort(0).values.diff(dim=0)[-1] > 1e-3
+    expected = torch.tensor([0, 2, 5, 7], dtype=torch.uint8)[held.argmax(0)]
+    assert torch.equal(found[0][clear], expected[clear]) and clear.float().mean() > 0.95
+    assert set(found.unique().tolist()) == {0, 2, 5, 7}
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
