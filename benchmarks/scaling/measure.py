@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--record", type=Path, required=True, help="JSON lines, one a round; appended to")
-    parser.add_argument("--cache", type=Path, default=Path("scaling-cache"), help="preprocessed cases, kept")
+    parser.add_argument("--cache", type=Path, default=Path("build/scaling-cache"), help="preprocessed cases, kept")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="steps an epoch")
     parser.add_argument("--epochs", type=int, default=3)
