@@ -153,7 +153,7 @@ def test_a_patch_in_blocks_is_the_patch_at_once(seed, elastic, source, monkeypat
     whole, labels = apply_spatial(draw, image, label, (34, 30, 28))
     monkeypatch.setattr(sampling, "BLOCK", (7, 8, 15))
     how = sampling.turn(draw.matrices[0], None, source, (34, 30, 28), image)
-    inside = [all(start >= 0 and start + length <= whole for start, length, whole in zip(p.first, p.shape, source,
+    inside = [all(start >= 0 and start + length <= n for start, length, n in zip(p.first, p.shape, source,
               strict=True)) for p in map(how.at, how.blocks())]  # fmt: skip
     assert len(inside) == 5 * 4 * 2
     if source == (44, 40, 48):
@@ -229,14 +229,14 @@ def test_scaling_axis_by_axis_is_what_turning_by_next_to_nothing_gives():
 
 
 @pytest.mark.parametrize("elastic", [0, 1])
-def test_in_float32_places_are_within_a_thousandth_of_a_voxel(elastic):
+def test_in_float32_places_are_within_a_two_thousandth_of_a_voxel(elastic):
     generator = torch.Generator().manual_seed(0)
     draw = draw_spatial(Spatial(rotation_share=1, scale_share=1, elastic_share=elastic), 1, generator)
     image, label = torch.rand((1, 1, 90, 90, 90), generator=generator), torch.zeros(1, 90, 90, 90)
     exact, _ = apply_spatial(draw, image.double(), label, (70, 80, 80))
     moved, _ = apply_spatial(draw, image, label, (70, 80, 80))
     off = (moved.double() - exact).abs()  # neighbours differ by 1 at most, so a value is off by no more than its place
-    assert off.max() < 1e-3 and off.mean() < 5e-5
+    assert off.max() < 5e-4 and off.mean() < 2e-5
 
 
 @settings(max_examples=20, deadline=None)
